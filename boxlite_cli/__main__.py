@@ -1,0 +1,5 @@
+"""`boxlite` and `python -m boxlite_cli`."""
+
+
+def main() -> None:
+    raise SystemExit("not wired yet")

@@ -1,0 +1,165 @@
+"""Every path under the home directory, in one place.
+
+<home>/                       0700; ~/.boxlite, or BOXLITE_HOME
+    version                   layout version, a decimal number
+    images/                   OCI image layout: oci-layout, index.json, blobs/sha256/…
+    bases/DIGEST-SIZE/        base.ext4, empty.qcow2, base.json: one per image manifest and size
+    templates/KEY/            state, memory, template.json
+    guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
+    boxes/ID/                 config.json, disk.qcow2, lock, exit.json
+        sockets/              portal-N.sock, portal-N.lock, qmp.sock
+        logs/                 console.log, output.log, qemu.log, shim.log
+        mounts/               what the machine sees over 9p
+    volumes/                  named/NAME/, anonymous/ID/
+    db/                       boxes.db, images.db
+    locks/                    one file per thing that is built once
+    tmp/                      half-made things; anything here may be deleted when nobody holds its lock
+    logs/boxlite.log
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+LAYOUT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BoxLayout:
+    """Paths of one box."""
+
+    root: Path
+
+    @property
+    def config_path(self) -> Path:
+        return self.root / "config.json"
+
+    @property
+    def disk_path(self) -> Path:
+        return self.root / "disk.qcow2"
+
+    @property
+    def lock_path(self) -> Path:
+        """Held while somebody changes the box (start, stop, remove)."""
+        return self.root / "lock"
+
+    @property
+    def exit_path(self) -> Path:
+        return self.root / "exit.json"
+
+    @property
+    def sockets_dir(self) -> Path:
+        return self.root / "sockets"
+
+    def portal_socket(self, port: int) -> Path:
+        return self.sockets_dir / f"portal-{port}.sock"
+
+    def portal_lock(self, port: int) -> Path:
+        return self.sockets_dir / f"portal-{port}.lock"
+
+    @property
+    def qmp_socket(self) -> Path:
+        return self.sockets_dir / "qmp.sock"
+
+    @property
+    def shim_socket(self) -> Path:
+        return self.sockets_dir / "shim.sock"
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def console_log(self) -> Path:
+        return self.logs_dir / "console.log"
+
+    @property
+    def output_log(self) -> Path:
+        """The main command's output, one JSON object a line."""
+        return self.logs_dir / "output.log"
+
+    @property
+    def qemu_log(self) -> Path:
+        return self.logs_dir / "qemu.log"
+
+    @property
+    def shim_log(self) -> Path:
+        return self.logs_dir / "shim.log"
+
+    @property
+    def mounts_dir(self) -> Path:
+        return self.root / "mounts"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths of one home."""
+
+    home: Path
+
+    @property
+    def version_path(self) -> Path:
+        return self.home / "version"
+
+    @property
+    def images_dir(self) -> Path:
+        return self.home / "images"
+
+    @property
+    def bases_dir(self) -> Path:
+        return self.home / "bases"
+
+    @property
+    def templates_dir(self) -> Path:
+        return self.home / "templates"
+
+    @property
+    def guest_dir(self) -> Path:
+        return self.home / "guest"
+
+    @property
+    def boxes_dir(self) -> Path:
+        return self.home / "boxes"
+
+    def box(self, box_id: str) -> BoxLayout:
+        return BoxLayout(self.boxes_dir / box_id)
+
+    @property
+    def volumes_dir(self) -> Path:
+        return self.home / "volumes"
+
+    @property
+    def db_dir(self) -> Path:
+        return self.home / "db"
+
+    @property
+    def boxes_db(self) -> Path:
+        return self.db_dir / "boxes.db"
+
+    @property
+    def images_db(self) -> Path:
+        return self.db_dir / "images.db"
+
+    @property
+    def locks_dir(self) -> Path:
+        return self.home / "locks"
+
+    @property
+    def tmp_dir(self) -> Path:
+        return self.home / "tmp"
+
+    @property
+    def log_path(self) -> Path:
+        return self.home / "logs" / "boxlite.log"
+
+    def ensure(self) -> None:
+        """Make the directories, private to their owner. Idempotent and cheap when they are there."""
+        if self.version_path.exists():
+            return
+        for directory in (
+            self.home, self.images_dir, self.bases_dir, self.templates_dir, self.guest_dir, self.boxes_dir,
+            self.volumes_dir, self.db_dir, self.locks_dir, self.tmp_dir, self.log_path.parent,
+        ):  # fmt: skip
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.version_path.write_text(f"{LAYOUT_VERSION}\n")

@@ -1,0 +1,188 @@
+"""The only module that starts processes.
+
+Commands are argument tuples, never a shell line; the environment starts from nothing; stdin is /dev/null; the tail of
+stderr is kept for the error. A process is ended by SIGTERM, a grace, SIGKILL, and reaped. A process found again
+later is matched by its id *and* its start time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from engine.errors import BoxliteError, DeadlineError, UnsupportedError
+
+STDERR_TAIL_BYTES = 4096
+SAFE_PATH = (
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin:/opt/homebrew/sbin"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to start: `argv[0]` is a program's name or path; `env` is the whole environment;
+    `pass_fds` are the descriptors it inherits besides stdin, stdout and stderr."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    pass_fds: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        import shlex
+
+        return shlex.join(self.argv)
+
+    def wrapped(self, *prefix: str) -> Command:
+        """The same command run by another program: `prefix` then our own argv."""
+        return replace(self, argv=(*prefix, *self.argv))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    argv: tuple[str, ...]
+    exit_status: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def stderr_tail(self) -> str:
+        return self.stderr[-STDERR_TAIL_BYTES:].decode("utf-8", "replace").strip()
+
+
+class ProcessFailedError(BoxliteError):
+    """A program ended with a status that is not 0; `completed` has its output."""
+
+    code = "process_failed"
+
+    def __init__(self, completed: Completed) -> None:
+        self.completed = completed
+        name = Path(completed.argv[0]).name
+        tail = completed.stderr_tail.splitlines()
+        why = f": {tail[-1]}" if tail else ""
+        super().__init__(f"{name} ended with status {completed.exit_status}{why}")
+
+
+def find_program(name: str) -> str | None:
+    """The absolute path of a program, or None. Looks in PATH, then in the usual places (sbin included)."""
+    return shutil.which(name) or shutil.which(name, path=SAFE_PATH)
+
+
+def get_program(name: str, *, hint: str | None = None) -> str:
+    path = find_program(name)
+    if path is None:
+        raise UnsupportedError(
+            f"the program {name} is not installed",
+            hint=hint or "`boxlite system doctor` names every missing program and the package that has it",
+        )
+    return path
+
+
+async def run(
+    command: Command,
+    *,
+    stdin: bytes | None = None,
+    timeout_s: float = 60.0,
+    check: bool = True,
+) -> Completed:
+    """Run a command to its end and return its output. Raises ProcessFailedError if it fails and `check`,
+    DeadlineError after `timeout_s` (the process is then killed)."""
+    argv = (get_program(command.argv[0]), *command.argv[1:])
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=dict(command.env) or {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"},
+        cwd=command.cwd,
+        pass_fds=command.pass_fds,
+    )
+    try:
+        stdout, stderr = await asyncio.wait_for(process.communicate(stdin), timeout_s)
+    except TimeoutError as error:
+        raise DeadlineError(f"{argv[0]} did not end within {timeout_s:g} s") from error
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    completed = Completed(argv=argv, exit_status=process.returncode or 0, stdout=stdout, stderr=stderr)
+    if check and completed.exit_status != 0:
+        raise ProcessFailedError(completed)
+    return completed
+
+
+async def terminate(process: asyncio.subprocess.Process, *, grace_s: float = 2.0) -> int:
+    """SIGTERM, wait, SIGKILL, reap. Returns the exit status."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), grace_s)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    return process.returncode if process.returncode is not None else -1
+
+
+def process_start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot (proc(5), stat field 22), or None if it is gone or
+    a zombie. On systems without /proc: the start time in seconds as `ps` gives it."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except FileNotFoundError:
+        return None if Path("/proc/self/stat").exists() else _ps_start(pid)
+    except ProcessLookupError:
+        return None
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return int(fields[19])
+
+
+def _ps_start(pid: int) -> int | None:
+    import subprocess
+    import time
+
+    done = subprocess.run(
+        ("ps", "-o", "lstart=", "-p", str(pid)),
+        capture_output=True,
+        text=True,
+        env={"LC_ALL": "C", "PATH": SAFE_PATH},
+    )  # noqa: S603
+    text = done.stdout.strip()
+    return int(time.mktime(time.strptime(text))) if text else None
+
+
+def is_alive(pid: int | None, start_ticks: int | None) -> bool:
+    """Is this very process (not a later one with its id) running?"""
+    return pid is not None and start_ticks is not None and process_start_ticks(pid) == start_ticks
+
+
+def kill_process(pid: int, start_ticks: int, signum: int = signal.SIGKILL) -> bool:
+    """Signal a process found again; False when it is gone."""
+    if process_start_ticks(pid) != start_ticks:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signum)
+        return True
+    return False
+
+
+def signal_number(name: str) -> int:
+    """`9`, `KILL`, `SIGKILL`, `sigkill` → 9. Raises ValueError."""
+    if name.isdigit():
+        return int(name)
+    upper = name.upper()
+    return int(signal.Signals[upper if upper.startswith("SIG") else f"SIG{upper}"])
+
+
+def as_argv(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(str(word) for word in words)

@@ -1,0 +1,25 @@
+"""How long-running work reports where it is, without printing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One step of some work. `stage` is a short word ("pull", "layer", "base", "template", "guest-image", "start");
+    `item` names what (a digest, a shape); `total` None: not known. `message` is one line for people."""
+
+    stage: str
+    item: str = ""
+    done: int = 0
+    total: int | None = None
+    message: str = ""
+
+
+ProgressSink = Callable[[Progress], None]
+
+
+def ignore_progress(_: Progress) -> None:
+    """The sink of those who do not want to know."""

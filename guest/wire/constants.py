@@ -1,0 +1,46 @@
+"""What both sides of the portal must agree on besides the messages.
+
+Preamble of a connection (before HTTP/2): the client sends HELLO_MAGIC, then NONCE_BYTES random bytes. The agent answers
+REPLY_MAGIC and the same bytes. The client drops whatever comes before its own answer: it may be left over from an
+earlier client of the port, which QEMU serves one at a time. A client that gets no answer sends FLUSH_BYTES zero
+bytes (longer than any HTTP/2 frame, so that an agent in the middle of a dead client's frame gets out of it) and the
+hello again.
+
+Events port: agent → shim, one JSON object a line of at most MAX_EVENT_BYTES:
+    {"event": "ready"}                                        the agent listens
+    {"event": "started"}                                      the main command runs
+    {"event": "exit", "exit_code": N, "signal": N, "oom_killed": bool, "error": ""}
+    {"event": "halted"}                                       disk synced and unmounted; the machine may be killed
+    {"event": "activity"}                                     at most once a second: exec, file transfer, attach input
+Output port: agent → shim, the main command's output, as frames: OUTPUT_HEADER (stream 1 or 2, length) and data.
+"""
+
+import struct
+
+PROTOCOL_VERSION = 1
+AGENT_VERSION = "0.1.0"
+
+PORTAL_PORTS = 16
+PORTAL_PORT_NAME = "boxlite.portal.{}"
+EVENTS_PORT_NAME = "boxlite.events"
+OUTPUT_PORT_NAME = "boxlite.output"
+
+ROOT_DISK_SERIAL = "boxlite-root"
+BOX_DISK_SERIAL = "boxlite-box"
+SHARE_TAG = "boxlite"
+
+NONCE_BYTES = 16
+HELLO_MAGIC = b"\x00BOXLITE-HELLO-1\x00"
+REPLY_MAGIC = b"\x00BOXLITE-REPLY-1\x00"
+MAX_FRAME_BYTES = 256 * 1024
+FLUSH_BYTES = MAX_FRAME_BYTES + 64 * 1024
+MAX_MESSAGE_BYTES = 1024 * 1024
+OUTPUT_CHUNK_BYTES = 256 * 1024
+BACKLOG_BYTES = 256 * 1024
+MAX_EVENT_BYTES = 4096
+OUTPUT_HEADER = struct.Struct(">BI")
+OUTPUT_FRAME_BYTES = 64 * 1024
+
+MAIN_EXECUTION = "main"
+ERROR_TRAILER = "boxlite-error-bin"
+DRAIN_S = 2.0
