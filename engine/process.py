@@ -156,7 +156,7 @@ def _ps_start(pid: int) -> int | None:
         capture_output=True,
         text=True,
         env={"LC_ALL": "C", "PATH": SAFE_PATH},
-    )  # noqa: S603
+    )
     text = done.stdout.strip()
     return int(time.mktime(time.strptime(text))) if text else None
 
