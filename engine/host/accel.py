@@ -16,6 +16,7 @@ from pathlib import Path
 
 from engine import fsutil
 from engine.host.facts import boot_id, hypervisor_framework, operating_system
+from engine.layout import Layout
 from engine.model import Accel
 
 KVM_DEVICE = Path("/dev/kvm")
@@ -42,7 +43,7 @@ class AccelVerdict:
     reason: str
 
 
-def accel_candidates(device: Path = KVM_DEVICE) -> tuple[Candidate, ...]:
+def examine_accels(device: Path = KVM_DEVICE) -> tuple[Candidate, ...]:
     """The accelerators of this system in the order of preference, by tests of less than a millisecond."""
     first = (
         Candidate(accel=Accel.HVF, problem=_hvf_problem())
@@ -52,12 +53,12 @@ def accel_candidates(device: Path = KVM_DEVICE) -> tuple[Candidate, ...]:
     return (first, Candidate(accel=Accel.TCG))
 
 
-def usable_accels(verdicts: AccelVerdicts) -> tuple[Accel, ...]:
+def accel_candidates(verdicts: AccelVerdicts) -> tuple[Accel, ...]:
     """The candidates that seem usable and have no bad verdict, best first. The last is always tcg."""
     known = verdicts.load()
     return tuple(
         candidate.accel
-        for candidate in accel_candidates()
+        for candidate in examine_accels()
         if not candidate.problem and (candidate.accel not in known or known[candidate.accel].usable)
     )
 
@@ -96,10 +97,10 @@ def _kvm_candidate(device: Path) -> Candidate:
 
 
 class AccelVerdicts:
-    """Verdicts on accelerators in a small file, which count for this boot of the host only."""
+    """Verdicts on accelerators, in a small file of the home, which count for this boot of the host only."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, home: Path) -> None:
+        self._path = Layout(home).accel_path
 
     def load(self) -> Mapping[Accel, AccelVerdict]:
         """Those of this boot. A file that is missing or cannot be understood holds none: it is only a memory."""
@@ -116,6 +117,9 @@ class AccelVerdicts:
 
     def find(self, accel: Accel) -> AccelVerdict | None:
         return self.load().get(accel)
+
+    def mark_unusable(self, accel: Accel, reason: str) -> None:
+        self.record(accel, usable=False, reason=reason)
 
     def record(self, accel: Accel, *, usable: bool, reason: str) -> None:
         """Remember a verdict. Of two processes that do so at once, one's may be lost, and is found out again."""

@@ -18,7 +18,7 @@ def operating_system() -> str:
     return sys.platform
 
 
-def host_architecture() -> str:
+def machine_arch() -> str:
     """The processor as QEMU names it: `x86_64` or `aarch64`. Raises UnsupportedError for any other."""
     match OCI_ARCHITECTURES.get(os.uname().machine):
         case "amd64":
@@ -30,7 +30,7 @@ def host_architecture() -> str:
 
 def oci_platform() -> str:
     """The platform of images for this host: boxes run Linux whatever the host runs (`linux/amd64`)."""
-    return f"linux/{OCI_ARCHITECTURES[host_architecture()]}"
+    return f"linux/{OCI_ARCHITECTURES[machine_arch()]}"
 
 
 def kernel_release() -> str:

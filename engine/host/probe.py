@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.errors import BoxliteError
 from engine.host.accel import AccelVerdict
-from engine.host.facts import host_architecture
+from engine.host.facts import machine_arch
 from engine.host.programs import qemu_binary
 from engine.model import Accel
 from engine.process import Command, Completed, run
@@ -28,7 +28,7 @@ _ARM_GUEST = struct.pack("<4I", 0x52800100, 0x72B08000, 0xD4000002, 0x14000000) 
 
 async def probe_accel(accel: Accel, *, timeout_s: float = PROBE_TIMEOUT_S) -> AccelVerdict:
     """Start a machine on `accel` and see whether its guest runs. Raises UnsupportedError without QEMU."""
-    architecture = host_architecture()
+    architecture = machine_arch()
     cpu = "max" if accel is Accel.TCG else "host"
     with tempfile.TemporaryDirectory(prefix="boxlite-probe-") as directory:
         guest = Path(directory, "guest")

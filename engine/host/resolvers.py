@@ -34,6 +34,12 @@ def find_resolvers(files: Sequence[Path] = FILES) -> Resolvers:
     return found[0] if found else Resolvers(stub=True)
 
 
+def resolver() -> str | None:
+    """The server to send a box's queries to: the first with an IPv4 address, else the first; None where there is none."""
+    servers = find_resolvers().servers
+    return next((server for server in servers if ":" not in server), next(iter(servers), None))
+
+
 def parse_resolv_conf(text: str) -> Resolvers:
     """Servers that are no addresses, or that name an interface (`fe80::1%eth0`), are left out. The last `search` or
     `domain` counts."""

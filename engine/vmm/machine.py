@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import EngineError
-from engine.host.libraries import libraries_of
-from engine.host.programs import qemu_binary
+from engine.host import libraries_of, qemu_binary
 from engine.jailer.bubblewrap import wrap
 from engine.jailer.grants import Grant, Jail, Limits, device, read, write
 from engine.model import Accel, SecurityOptions

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from engine.host import accel as accel_module
-from engine.host.accel import AccelVerdict, AccelVerdicts, accel_candidates, usable_accels
+from engine.host.accel import AccelVerdict, AccelVerdicts, accel_candidates, examine_accels
 from engine.host.namespaces import find_forbidding_switch
 from engine.host.programs import parse_version
 from engine.model import Accel
 
 
 def test_candidates_without_kvm_say_what_would_help(tmp_path: Path) -> None:
-    kvm, tcg = accel_candidates(tmp_path / "kvm")
+    kvm, tcg = examine_accels(tmp_path / "kvm")
     assert (kvm.accel, tcg.accel) == (Accel.KVM, Accel.TCG)
     assert "there is no" in kvm.problem
     assert "firmware" in kvm.remedy
@@ -21,17 +21,17 @@ def test_candidates_without_kvm_say_what_would_help(tmp_path: Path) -> None:
 
 
 def test_candidates_with_a_device_that_is_not_kvm_name_the_problem() -> None:
-    assert "makes no machine" in accel_candidates(Path("/dev/null"))[0].problem
+    assert "makes no machine" in examine_accels(Path("/dev/null"))[0].problem
 
 
 def test_verdict_is_remembered_for_this_boot_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    verdicts = AccelVerdicts(tmp_path / "home" / "accel.json")
+    verdicts = AccelVerdicts(tmp_path / "home")
     assert verdicts.find(Accel.KVM) is None
-    verdicts.record(Accel.KVM, usable=False, reason="the guest hung")
+    verdicts.mark_unusable(Accel.KVM, "the guest hung")
     verdicts.record(Accel.TCG, usable=True, reason="it ran")
     assert verdicts.find(Accel.KVM) == AccelVerdict(usable=False, reason="the guest hung")
-    assert Accel.KVM not in usable_accels(verdicts)
-    assert usable_accels(verdicts)[-1] is Accel.TCG
+    assert Accel.KVM not in accel_candidates(verdicts)
+    assert accel_candidates(verdicts)[-1] is Accel.TCG
     monkeypatch.setattr(accel_module, "boot_id", lambda: "another")
     assert verdicts.load() == {}
 
@@ -39,16 +39,16 @@ def test_verdict_is_remembered_for_this_boot_only(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"boot_id": 1}', '{"verdicts": {"warp": 1}}'])
 def test_unreadable_verdicts_count_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "accel.json").write_text(text)
-    assert AccelVerdicts(tmp_path / "accel.json").load() == {}
+    assert AccelVerdicts(tmp_path).load() == {}
 
 
 def test_verdict_of_an_unknown_accelerator_counts_as_none(tmp_path: Path) -> None:
     path = tmp_path / "accel.json"
-    AccelVerdicts(path).record(Accel.KVM, usable=True, reason="")
+    AccelVerdicts(tmp_path).record(Accel.KVM, usable=True, reason="")
     document = json.loads(path.read_text())
     document["verdicts"] = {"warp": {"usable": True, "reason": ""}}
     path.write_text(json.dumps(document))
-    assert AccelVerdicts(path).load() == {}
+    assert AccelVerdicts(tmp_path).load() == {}
 
 
 @pytest.mark.parametrize(
