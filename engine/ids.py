@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import string
 
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -10,4 +9,6 @@ BOX_ID_LENGTH = 12
 
 
 def new_box_id() -> str:
+    import secrets
+
     return "".join(secrets.choice(BASE62) for _ in range(BOX_ID_LENGTH))

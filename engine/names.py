@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 from engine.errors import InvalidArgumentError
 from engine.model import NAME_PATTERN
 
@@ -43,5 +41,7 @@ def check_name(name: str) -> str:
 
 def made_up_name(attempt: int = 0) -> str:
     """A name such as `quiet_otter`. From the fourth `attempt` on (there are some ten thousand names) with a number."""
+    import secrets
+
     name = f"{secrets.choice(ADJECTIVES)}_{secrets.choice(NOUNS)}"
     return name if attempt < 3 else f"{name}_{secrets.randbelow(10_000)}"
