@@ -164,10 +164,15 @@ async def wait_process(record: BoxRecord) -> None:
             return
         loop = asyncio.get_running_loop()
         gone = loop.create_future()
-        loop.add_reader(fd, lambda: gone.done() or gone.set_result(None))
+        loop.add_reader(fd, _resolve, gone)
         try:
             await gone
         finally:
             loop.remove_reader(fd)
     finally:
         os.close(fd)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -51,7 +51,9 @@ class Runtime:
         progress: ProgressSink = ignore_progress,
     ) -> None:
         self.config = config or RuntimeConfig()
-        chosen = home or (Path(self.config.home_dir) if self.config.home_dir else host.default_home())
+        chosen = home or (
+            Path(self.config.home_dir) if self.config.home_dir else host.read_settings().home_dir
+        )
         if not chosen.is_absolute():
             raise InvalidArgumentError(f"the home directory {str(chosen)!r} is not an absolute path")
         self.layout = Layout(chosen)
