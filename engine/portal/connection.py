@@ -57,25 +57,6 @@ def _wait_lock(path: Path) -> int:
     return fd
 
 
-def connect_unix(path: Path, *, timeout_s: float | None = None) -> socket.socket:
-    """Connect to a socket file, however long its path is (unix(7): addresses end at 107 bytes)."""
-    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    stream.settimeout(timeout_s)
-    try:
-        if len(os.fsencode(path)) < 100 or not hasattr(os, "O_PATH"):
-            stream.connect(str(path))
-            return stream
-        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            stream.connect(f"/proc/self/fd/{directory}/{path.name}")
-        finally:
-            os.close(directory)
-    except OSError:
-        stream.close()
-        raise
-    return stream
-
-
 def greet(port: socket.socket) -> None:
     """Exchange the nonce, so that no byte of an earlier client is taken for ours, in either direction. Blocks.
 

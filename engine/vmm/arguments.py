@@ -22,7 +22,7 @@ TEMPLATE_MAC = "52:54:00:b0:c5:00"
 """The address every restored machine wakes up with; the guest replaces it by its own in its first call."""
 
 MACHINES = {
-    "x86_64": "microvm,acpi=off,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off,mem-merge=off",
+    "x86_64": "microvm,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off,mem-merge=off",
     "aarch64": "virt,gic-version=max,mem-merge=off",
 }
 CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}

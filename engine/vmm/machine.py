@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import EngineError
-from engine.host import libraries_of, qemu_binary
+from engine.host import qemu_binary
 from engine.jailer.bubblewrap import wrap
 from engine.jailer.grants import Grant, Jail, Limits, device, read, write
+from engine.jailer.libraries import library_grants
 from engine.model import Accel, SecurityOptions
 from engine.process import Command, start
+from engine.sockets import listen_unix
 from engine.vmm.arguments import build_qemu_argv
 from engine.vmm.spec import Descriptors, VmSpec
 
 FIRMWARE_DIRS = ("/usr/share/qemu", "/usr/share/seabios", "/usr/lib/ipxe/qemu")
-PORTAL_BACKLOG = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Machine:
 
 def machine_jail(spec: VmSpec, security: SecurityOptions, binary: str) -> Jail:
     """What QEMU is granted: itself and its libraries, the guest image, this box's disk, base and template."""
-    grants: list[Grant] = [read(path) for path in libraries_of(binary)]
+    grants: list[Grant] = [read(binary), *library_grants()]
     grants += [read(path, optional=True) for path in FIRMWARE_DIRS]
     grants += [
         read(path) for path in (spec.guest.kernel_path, spec.guest.initramfs_path, spec.guest.root_path)
@@ -91,25 +91,6 @@ def machine_jail(spec: VmSpec, security: SecurityOptions, binary: str) -> Jail:
     )
 
 
-def listen_portals(paths: Sequence[Path]) -> list[socket.socket]:
-    """Listening sockets at `paths`, which are reached through a descriptor of their directory: socket addresses
-    end at 107 bytes (unix(7)), homes need not."""
-    listeners = []
-    directory = os.open(paths[0].parent, os.O_PATH | os.O_DIRECTORY) if hasattr(os, "O_PATH") else None
-    try:
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            listener.bind(str(path) if directory is None else f"/proc/self/fd/{directory}/{path.name}")
-            listener.listen(PORTAL_BACKLOG)
-            listeners.append(listener)
-    finally:
-        if directory is not None:
-            os.close(directory)
-    return listeners
-
-
 async def start_machine(
     spec: VmSpec,
     *,
@@ -124,7 +105,7 @@ async def start_machine(
     `log_path`. Raises EngineError when QEMU cannot be started.
     """
     binary = qemu_binary()
-    listeners = listen_portals(portals)
+    listeners = [listen_unix(path) for path in portals]
     pairs = [socket.socketpair() for _ in range(4)]
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     fds = Descriptors(
