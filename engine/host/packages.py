@@ -102,15 +102,21 @@ def needed_programs(arch: str | None = None) -> tuple[Program, ...]:
     )
 
 
-def guest_build_programs() -> tuple[Program, ...]:
+def guest_build_programs(*, as_root: bool = False) -> tuple[Program, ...]:
     """What building the guest image here needs (`boxlite system setup`; `--from` fetches it instead)."""
-    return (
+    programs = (
         Program(
             name="mmdebstrap",
             purpose="assembles the guest image",
             packages=_same("mmdebstrap", _D, _F),
         ),
+        Program(
+            name="newuidmap",
+            purpose="lets an ordinary user assemble the guest image",
+            packages={_D: "uidmap", _F: "shadow-utils", _A: "shadow"},
+        ),
     )
+    return programs[:1] if as_root else programs
 
 
 def find_system(release: Mapping[str, str] | None = None) -> System | None:

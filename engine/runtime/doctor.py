@@ -203,7 +203,8 @@ def _check_guest(digest: str | None) -> Check:
     name = "guest image"
     if digest is not None:
         return _ok(name, digest[:12])
-    missing = [program for program in guest_build_programs() if find_program(program.name) is None]
+    builders = guest_build_programs(as_root=os.geteuid() == 0)
+    missing = [program for program in builders if find_program(program.name) is None]
     remedy = "boxlite system setup"
     if missing:
         hints = ", ".join(install_hint(program, find_system()) for program in missing)
