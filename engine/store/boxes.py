@@ -32,7 +32,7 @@ class BoxStore:
     """
 
     def __init__(self, layout: Layout, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
-        self._database = Database(layout.boxes_db, busy_timeout_s=busy_timeout_s)
+        self._database = Database(layout.boxes_db, prepare=layout.ensure, busy_timeout_s=busy_timeout_s)
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +28,16 @@ FULL_BELOW_BYTES = 64 * 1024
 
 
 class Database:
-    """A lazily opened connection. Tasks of one process take turns on it; processes are kept apart by SQLite."""
+    """A lazily opened connection. Tasks of one process take turns on it; processes are kept apart by SQLite.
 
-    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    `prepare` makes the directory of `path`; it is called when the connection is opened.
+    """
+
+    def __init__(
+        self, path: Path, *, prepare: Callable[[], None], busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> None:
         self.path = path
+        self._prepare_directory = prepare
         self._busy_timeout_s = busy_timeout_s
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
@@ -68,7 +74,7 @@ class Database:
             import aiosqlite
 
             with _translated_os_errors():
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._prepare_directory()
             connection = await aiosqlite.connect(
                 self.path, timeout=self._busy_timeout_s, isolation_level=None
             )

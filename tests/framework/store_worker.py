@@ -27,11 +27,6 @@ async def work(home: Path, verb: str, *words: str) -> None:
                 await store.transition(
                     box.id, BoxStatus.RUNNING, reason="started", expect={BoxStatus.CONFIGURED}
                 )
-            case "count-restarts":
-                box = await store.resolve(words[0])
-                for _ in range(int(words[1])):
-                    await store.transition(box.id, BoxStatus.PAUSED, reason="")
-                    await store.transition(box.id, BoxStatus.RUNNING, reason="")
             case "hold-a-transaction":
                 async with store._database.writing() as connection:
                     await connection.execute("DELETE FROM boxes")

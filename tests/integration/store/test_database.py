@@ -23,8 +23,16 @@ async def test_unused_store_touches_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+async def test_home_made_by_the_store_is_private(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "home")
+    async with BoxStore(layout) as store:
+        await store.list()
+    assert layout.home.stat().st_mode & 0o777 == 0o700
+    assert layout.db_dir.stat().st_mode & 0o777 == 0o700
+
+
 async def test_new_database_has_the_pragmas_and_the_version(tmp_path: Path) -> None:
-    database = Database(tmp_path / "boxes.db")
+    database = Database(tmp_path / "boxes.db", prepare=lambda: None)
     async with database.reading() as connection:
         found = [
             next(iter(await connection.execute_fetchall(f"PRAGMA {name}")))[0]
@@ -40,7 +48,7 @@ async def test_database_of_a_newer_boxlite_is_refused_untouched(tmp_path: Path) 
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
     connection.close()
     before = path.read_bytes()
-    database = Database(path)
+    database = Database(path, prepare=lambda: None)
     with pytest.raises(DatabaseError, match=f"schema version {SCHEMA_VERSION + 1}") as caught:
         async with database.reading():
             pass
