@@ -93,9 +93,9 @@ class Runtime:
         from engine.runtime.requests import container_argv
 
         effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
-        image = await images.image_for_spec(self._context, spec, pull)
-        container_argv(spec, image.config)
-        return await records.insert_box(self._context, spec, image, name)
+        source = await images.source_for_spec(self._context, spec, pull)
+        container_argv(spec, source.config)
+        return await records.insert_box(self._context, spec, name, source.key, source.config_digest)
 
     async def get(self, ref: str) -> BoxRecord:
         return await records.get_box(self._context, ref)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass, field
 
 from engine import host
-from engine.disks import create_overlay, ensure_base
+from engine.disks.qcow2 import create_overlay
 from engine.errors import (
     BoxliteError,
     CommandNotExecutableError,
@@ -22,10 +22,8 @@ from engine.errors import (
     InvalidStateError,
 )
 from engine.model import (
-    DEFAULT_DISK_SIZE_GB,
     BoxRecord,
     BoxStatus,
-    Image,
     NetworkMode,
     StageTimings,
     TerminalSize,
@@ -105,8 +103,8 @@ async def started_box(
                 record = await settle(context, await context.store.get(record.id))
                 if not record.status.can_start:
                     raise InvalidStateError(f"it is {record.status}")
-                plan, image = await _plan(context, record, attached=attached, watch=watch)
-                started = await _launch(context, record, plan, image, shim, stack, watch, size=size)
+                plan, source = await _plan(context, record, attached=attached, watch=watch)
+                started = await _launch(context, record, plan, source, shim, stack, watch, size=size)
             yield started
     except BoxliteError as error:
         raise error.at(box=record.name, operation=error.operation or "start") from error.__cause__
@@ -116,20 +114,15 @@ async def started_box(
 
 async def _plan(
     context: Context, record: BoxRecord, *, attached: bool, watch: Stopwatch
-) -> tuple[LaunchPlan, Image]:
+) -> tuple[LaunchPlan, images.Source]:
     """Everything that can be refused before a process is started."""
     spec, box = record.spec, context.layout.box(record.id)
     check_cpus(spec)
     with watch.stage("image_prepare_ms"):
-        image = await images.image_of_box(context, record)
+        source = await images.source_of_box(context, record)
     with watch.stage("filesystem_setup_ms"):
         make_directories(box)
-        disk = await ensure_base(
-            context.layout,
-            image,
-            size_gb=spec.disk_size_gb or DEFAULT_DISK_SIZE_GB,
-            progress=context.progress,
-        )
+        disk = await images.base_of_box(context, record)
         if not box.disk_path.exists():
             await create_overlay(disk, box.disk_path)
     with watch.stage("guest_rootfs_ms"):
@@ -161,17 +154,17 @@ async def _plan(
         network=network,
         attached=attached,
         auto_remove=spec.auto_remove,
-        stop_signal=signal_number(spec.stop_signal or image.config.stop_signal or "TERM"),
+        stop_signal=signal_number(spec.stop_signal or source.config.stop_signal or "TERM"),
         stop_timeout_s=spec.stop_timeout_s,
     )
-    return plan, image
+    return plan, source
 
 
 async def _launch(
     context: Context,
     record: BoxRecord,
     plan: LaunchPlan,
-    image: Image,
+    source: images.Source,
     shim: Shim,
     stack: contextlib.AsyncExitStack,
     watch: Stopwatch,
@@ -203,7 +196,7 @@ async def _launch(
                 )
                 execution = Execution(session, MAIN_EXECUTION, tty=record.spec.tty)
                 stack.push_async_callback(execution.close)
-                await _boot(session, record, image, execution, plan, size=size)
+                await _boot(session, record, source, execution, plan, size=size)
     except BaseException as error:
         await shim.send(_verdict_on(error))
         await shim.wait_ended()
@@ -222,7 +215,7 @@ def _verdict_on(error: BaseException) -> Verdict:
 async def _boot(
     session: GuestSession,
     record: BoxRecord,
-    image: Image,
+    source: images.Source,
     execution: Execution,
     plan: LaunchPlan,
     *,
@@ -238,7 +231,7 @@ async def _boot(
         await _together(
             session.guest_init(guest_init_request(record, ephemeral=plan.auto_remove)),
             session.container_init(
-                container_init_request(record, image.config, size=size, mounts=mounts_of(volumes))
+                container_init_request(record, source.config, size=size, mounts=mounts_of(volumes))
             ),
             session.container_start(wire.ContainerStartRequest()),
         )
