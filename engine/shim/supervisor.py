@@ -178,7 +178,8 @@ class Supervisor:
                 self.begin_stop("the command it was attached to ended")
 
     def _abort(self, verdict: Verdict) -> None:
-        self._stop_reason = verdict.failure
+        if not self._over.done():
+            self._stop_reason = verdict.failure
         if not self._exited.done() and verdict.exit_code is not None:
             self._exited.set_result({"event": "exit", "exit_code": verdict.exit_code})
         self._end(verdict.failure or "")
