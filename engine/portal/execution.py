@@ -28,13 +28,14 @@ class OutputStream:
         self._execution = execution
         self._chunks: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(QUEUED_CHUNKS)
         self.received_bytes = 0
-        self.taken = False
+        self.wanted = False
         self.ended = False
+        self._taken = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        if self.taken:
+        if self._taken:
             raise InvalidStateError("this output is being read already", operation="exec")
-        self.taken = True
+        self.wanted = self._taken = True
         return self._read()
 
     async def _read(self) -> AsyncIterator[bytes]:
@@ -53,11 +54,11 @@ class OutputStream:
             await self.finish(None)
             return
         self.received_bytes = message.offset + len(message.data)
-        if self.taken and message.data:
+        if self.wanted and message.data:
             await self._chunks.put(message.data)
 
     async def finish(self, error: BaseException | None) -> None:
-        if self.taken:
+        if self.wanted:
             await self._chunks.put(error)
 
 
@@ -80,8 +81,11 @@ class Execution:
         self._sender: asyncio.Task[None] | None = None
         self._input_ended: BaseException | None = None
 
-    def attach(self) -> None:
-        """Begin to read the outputs. Idempotent; what is read of a stream nobody iterates is dropped."""
+    def attach(self, *, keep: bool = False) -> None:
+        """Begin to read the outputs. Idempotent. With `keep` both streams wait for whoever iterates them; otherwise what
+        arrives of a stream nobody iterates is dropped."""
+        if keep:
+            self.stdout.wanted = self.stderr.wanted = True
         if self._reader is None:
             self._reader = asyncio.create_task(self._read())
 

@@ -11,11 +11,11 @@ from engine.model import Accel, BoxSpec, NetworkMode, RuntimeConfig, SecurityOpt
 from engine.progress import Progress, ProgressSink
 from engine.vmm.arguments import CONSOLES, CPU_MODELS, MACHINES
 from engine.vmm.spec import GuestFiles, Shape, Template
-from engine.vmm.template import ensure_template
+from engine.vmm.template import ensure_template, find_template
 
 TCG_WARNING = (
-    "no usable hardware virtualization ({reason}): machines run under software emulation, some ten times slower, "
-    "and the jail alone, not the emulator, is the wall between box and host"
+    "{accel} is not usable on this host ({reason}); machines run under software emulation, some ten times slower, "
+    "and the jail alone is then the wall between box and host"
 )
 
 
@@ -48,25 +48,37 @@ async def choose_machine(
     """
     qemu_version = await asyncio.to_thread(host.qemu_version)
     verdicts = host.AccelVerdicts(layout.home)
-    asked = config.accel
-    candidates = (asked,) if asked is not None else host.accel_candidates(verdicts)
-    for accel in candidates:
+    asked = config.accel or host.read_settings().accel
+    for accel in (asked,) if asked is not None else host.accel_candidates(verdicts):
         shape = make_shape(accel, spec, guest, qemu_version)
-        if spec.cold_boot:
-            return shape, None
         try:
-            template = await ensure_template(
-                layout, shape, guest, security=SecurityOptions(), progress=progress
-            )
+            template = await _template_of(layout, shape, guest, spec, progress)
         except (DeadlineError, EngineError) as error:
             if accel is Accel.TCG or asked is not None:
                 raise
             verdicts.mark_unusable(accel, error.message)
-            reason = f"{accel} does not work here"
-            progress(Progress(stage="warning", item=accel, message=TCG_WARNING.format(reason=reason)))
+            warning = TCG_WARNING.format(accel=accel, reason=error.message)
+            progress(Progress(stage="warning", item=accel, message=warning))
             continue
         return shape, template
     raise EngineError("no accelerator works on this host", hint="`boxlite system doctor` says why")
+
+
+async def _template_of(
+    layout: Layout, shape: Shape, guest: GuestFiles, spec: BoxSpec, progress: ProgressSink
+) -> Template | None:
+    """The template of a shape; None for a box that boots cold. An accelerator without a template yet is tried first
+    with a guest of a few bytes: that takes milliseconds, waiting for a machine that hangs takes a minute."""
+    found = find_template(layout, shape)
+    if found is not None and not spec.cold_boot:
+        return found
+    if shape.accel is not Accel.TCG:
+        verdict = await host.probe_accel(shape.accel)
+        if not verdict.usable:
+            raise EngineError(verdict.reason)
+    if spec.cold_boot:
+        return None
+    return await ensure_template(layout, shape, guest, security=SecurityOptions(), progress=progress)
 
 
 def check_cpus(spec: BoxSpec) -> None:

@@ -13,7 +13,7 @@ from engine.errors import BoxliteError, DeadlineError, InvalidStateError, NotFou
 from engine.fsutil import remove_tree, storage_error, try_lock, write_atomic
 from engine.ids import new_box_id
 from engine.layout import BoxLayout
-from engine.model import BoxRecord, BoxSpec, BoxState, BoxStatus, Image, utc_now
+from engine.model import BoxRecord, BoxSpec, BoxState, BoxStatus, utc_now
 from engine.process import is_alive
 from engine.runtime.context import Context
 
@@ -63,7 +63,9 @@ async def list_boxes(context: Context, *, include_inactive: bool) -> list[BoxRec
     return [record for record in settled if include_inactive or record.status.is_active]
 
 
-async def insert_box(context: Context, spec: BoxSpec, image: Image, name: str | None) -> BoxRecord:
+async def insert_box(
+    context: Context, spec: BoxSpec, name: str | None, source_key: str, config_digest: str | None
+) -> BoxRecord:
     """Put a new box on record and make its directory. Nothing is left behind when that fails."""
     record = BoxRecord(
         id=new_box_id(),
@@ -71,8 +73,8 @@ async def insert_box(context: Context, spec: BoxSpec, image: Image, name: str | 
         spec=spec,
         state=BoxState(status=BoxStatus.CONFIGURED, changed_at=utc_now(), reason="created"),
         created_at=utc_now(),
-        manifest_digest=image.manifest_digest,
-        config_digest=image.config_digest,
+        manifest_digest=source_key,
+        config_digest=config_digest,
     )
     box = context.layout.box(record.id)
     make_directories(box)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator
 
 from engine.errors import BoxliteError, InvalidStateError, NotFoundError, RpcTransportError
+from engine.fsutil import tail_lines
 from engine.model import BoxRecord, BoxStatus, ExecSpec
 from engine.portal.execution import Execution
 from engine.portal.failures import translated
@@ -59,22 +60,11 @@ async def _explain_loss(context: Context, record: BoxRecord, error: BoxliteError
         except NotFoundError:
             return RpcTransportError("the box was removed")
         if not now.status.is_active:
-            lines = _tail_lines(console)
+            lines = tail_lines(console)
             said = f"; its console ended with: {lines[-1]}" if lines else ""
             return RpcTransportError(f"the machine is gone: {now.state.reason}{said}", log_path=str(console))
         await asyncio.sleep(ENDING_POLL_S)
     return error
-
-
-def _tail_lines(path: object) -> list[str]:
-    from pathlib import Path
-
-    assert isinstance(path, Path)
-    try:
-        text = path.read_bytes()[-4096:].decode("utf-8", "replace")
-    except OSError:
-        return []
-    return ["".join(c for c in line if c.isprintable()) for line in text.splitlines() if line.strip()]
 
 
 @contextlib.asynccontextmanager
@@ -164,10 +154,15 @@ async def wait_process(record: BoxRecord) -> None:
             return
         loop = asyncio.get_running_loop()
         gone = loop.create_future()
-        loop.add_reader(fd, lambda: gone.done() or gone.set_result(None))
+        loop.add_reader(fd, _resolve, gone)
         try:
             await gone
         finally:
             loop.remove_reader(fd)
     finally:
         os.close(fd)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

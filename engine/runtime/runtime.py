@@ -51,7 +51,9 @@ class Runtime:
         progress: ProgressSink = ignore_progress,
     ) -> None:
         self.config = config or RuntimeConfig()
-        chosen = home or (Path(self.config.home_dir) if self.config.home_dir else host.default_home())
+        chosen = home or (
+            Path(self.config.home_dir) if self.config.home_dir else host.read_settings().home_dir
+        )
         if not chosen.is_absolute():
             raise InvalidArgumentError(f"the home directory {str(chosen)!r} is not an absolute path")
         self.layout = Layout(chosen)
@@ -91,9 +93,9 @@ class Runtime:
         from engine.runtime.requests import container_argv
 
         effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
-        image = await images.image_for_spec(self._context, spec, pull)
-        container_argv(spec, image.config)
-        return await records.insert_box(self._context, spec, image, name)
+        source = await images.source_for_spec(self._context, spec, pull)
+        container_argv(spec, source.config)
+        return await records.insert_box(self._context, spec, name, source.key, source.config_digest)
 
     async def get(self, ref: str) -> BoxRecord:
         return await records.get_box(self._context, ref)

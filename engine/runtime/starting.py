@@ -10,22 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 from engine import host
-from engine.disks import create_overlay, ensure_base
+from engine.disks.qcow2 import create_overlay
 from engine.errors import (
     BoxliteError,
     CommandNotExecutableError,
     CommandNotFoundError,
+    EngineError,
     InvalidStateError,
+    RpcTransportError,
 )
+from engine.fsutil import tail_lines
+from engine.layout import BoxLayout
 from engine.model import (
-    DEFAULT_DISK_SIZE_GB,
     BoxRecord,
     BoxStatus,
-    Image,
     NetworkMode,
     StageTimings,
     TerminalSize,
@@ -33,9 +35,9 @@ from engine.model import (
     utc_now,
 )
 from engine.net.plan import plan_ports
+from engine.portal.boot import boot
 from engine.portal.execution import Execution
-from engine.portal.failures import translated
-from engine.portal.session import GuestSession, open_session
+from engine.portal.session import open_session
 from engine.process import signal_number
 from engine.runtime import images
 from engine.runtime.context import Context
@@ -46,7 +48,6 @@ from engine.runtime.requests import container_init_request, guest_init_request, 
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, NetworkGrant, Verdict
 from engine.vmm.spec import VmSpec
-from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAIN_EXECUTION
 
 BOOT_TIMEOUT_S = 60.0
@@ -105,8 +106,8 @@ async def started_box(
                 record = await settle(context, await context.store.get(record.id))
                 if not record.status.can_start:
                     raise InvalidStateError(f"it is {record.status}")
-                plan, image = await _plan(context, record, attached=attached, watch=watch)
-                started = await _launch(context, record, plan, image, shim, stack, watch, size=size)
+                plan, source = await _plan(context, record, attached=attached, watch=watch)
+                started = await _launch(context, record, plan, source, shim, stack, watch, size=size)
             yield started
     except BoxliteError as error:
         raise error.at(box=record.name, operation=error.operation or "start") from error.__cause__
@@ -116,20 +117,15 @@ async def started_box(
 
 async def _plan(
     context: Context, record: BoxRecord, *, attached: bool, watch: Stopwatch
-) -> tuple[LaunchPlan, Image]:
+) -> tuple[LaunchPlan, images.Source]:
     """Everything that can be refused before a process is started."""
     spec, box = record.spec, context.layout.box(record.id)
     check_cpus(spec)
     with watch.stage("image_prepare_ms"):
-        image = await images.image_of_box(context, record)
+        source = await images.source_of_box(context, record)
     with watch.stage("filesystem_setup_ms"):
         make_directories(box)
-        disk = await ensure_base(
-            context.layout,
-            image,
-            size_gb=spec.disk_size_gb or DEFAULT_DISK_SIZE_GB,
-            progress=context.progress,
-        )
+        disk = await images.base_of_box(context, record)
         if not box.disk_path.exists():
             await create_overlay(disk, box.disk_path)
     with watch.stage("guest_rootfs_ms"):
@@ -161,23 +157,25 @@ async def _plan(
         network=network,
         attached=attached,
         auto_remove=spec.auto_remove,
-        stop_signal=signal_number(spec.stop_signal or image.config.stop_signal or "TERM"),
+        stop_signal=signal_number(spec.stop_signal or source.config.stop_signal or "TERM"),
         stop_timeout_s=spec.stop_timeout_s,
     )
-    return plan, image
+    return plan, source
 
 
 async def _launch(
     context: Context,
     record: BoxRecord,
     plan: LaunchPlan,
-    image: Image,
+    source: images.Source,
     shim: Shim,
     stack: contextlib.AsyncExitStack,
     watch: Stopwatch,
     *,
     size: TerminalSize | None,
 ) -> Started:
+    volumes = [volume for volume in record.spec.volumes if volume.kind is not VolumeKind.ANONYMOUS]
+    container = container_init_request(record, source.config, size=size, mounts=mounts_of(volumes))
     record = await context.store.transition(
         record.id,
         BoxStatus.RUNNING,
@@ -203,57 +201,39 @@ async def _launch(
                 )
                 execution = Execution(session, MAIN_EXECUTION, tty=record.spec.tty)
                 stack.push_async_callback(execution.close)
-                await _boot(session, record, image, execution, plan, size=size)
+                await boot(
+                    session,
+                    execution,
+                    machine=guest_init_request(record, ephemeral=plan.auto_remove),
+                    container=container,
+                    attached=plan.attached,
+                )
     except BaseException as error:
         await shim.send(_verdict_on(error))
-        await shim.wait_ended()
+        last = await shim.wait_ended()
+        if isinstance(error, RpcTransportError | TimeoutError):
+            raise _machine_failure(context.layout.box(record.id), str(last.get("reason", error))) from error
         raise
     await shim.send(Verdict())
     record = await context.store.update_state(record.id, timings=watch.timings)
     return Started(record=record, execution=execution, shim=shim)
 
 
+def _machine_failure(box: BoxLayout, reason: str) -> EngineError:
+    """Why a machine did not come up, with the last words of QEMU and of its console."""
+    said = [
+        f"{name}: {lines[-1]}"
+        for name, path in (("QEMU", box.qemu_log), ("console", box.console_log))
+        if (lines := tail_lines(path))
+    ]
+    return EngineError(
+        "; ".join((f"the machine did not start: {reason}", *said)),
+        hint="`boxlite system doctor` checks this host",
+        log_path=str(box.qemu_log),
+    )
+
+
 def _verdict_on(error: BaseException) -> Verdict:
     code = error.exit_status if isinstance(error, CommandNotFoundError | CommandNotExecutableError) else None
     reason = error.message if isinstance(error, BoxliteError) else "the command that was starting it ended"
     return Verdict(failure=reason, exit_code=code)
-
-
-async def _boot(
-    session: GuestSession,
-    record: BoxRecord,
-    image: Image,
-    execution: Execution,
-    plan: LaunchPlan,
-    *,
-    size: TerminalSize | None,
-) -> None:
-    """Make the restored machine this box and run its command. The calls travel together; the agent puts them in
-    order. Readers are in place before the command runs, so that not a byte of it is lost."""
-    volumes = [volume for volume in record.spec.volumes if volume.kind is not VolumeKind.ANONYMOUS]
-    if plan.attached:
-        execution.attach()
-    execution.expect_end()
-    with translated("start"):
-        await _together(
-            session.guest_init(guest_init_request(record, ephemeral=plan.auto_remove)),
-            session.container_init(
-                container_init_request(record, image.config, size=size, mounts=mounts_of(volumes))
-            ),
-            session.container_start(wire.ContainerStartRequest()),
-        )
-
-
-async def _together(*calls: Awaitable[object]) -> None:
-    """Wait for calls that are under way at once; the first of them that failed says why."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in tasks:
-            if task.done():
-                task.result()
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -96,6 +96,8 @@ class Supervisor:
             log_path=self.box.qemu_log,
             network=network_end,
         )
+        if self.plan.vm.template is not None:
+            await (await self._monitor_of_machine()).restore(self.plan.vm.template.state_path)
 
     async def _supervise(self) -> Ending:
         control = ControlServer(self)
@@ -176,7 +178,8 @@ class Supervisor:
                 self.begin_stop("the command it was attached to ended")
 
     def _abort(self, verdict: Verdict) -> None:
-        self._stop_reason = verdict.failure
+        if not self._over.done():
+            self._stop_reason = verdict.failure
         if not self._exited.done() and verdict.exit_code is not None:
             self._exited.set_result({"event": "exit", "exit_code": verdict.exit_code})
         self._end(verdict.failure or "")
@@ -207,10 +210,13 @@ class Supervisor:
             self.machine.channels.events.send(json.dumps(order).encode() + b"\n")
 
     async def monitor_command(self, command: str) -> None:
-        """Send one command to QEMU's monitor, which is connected when it is first wanted."""
+        """Send one command to QEMU's monitor."""
+        await (await self._monitor_of_machine()).execute(command)
+
+    async def _monitor_of_machine(self) -> Monitor:
         if self._monitor is None:
             self._monitor = await self._resources.enter_async_context(open_monitor(self.machine.channels.qmp))
-        await self._monitor.execute(command)
+        return self._monitor
 
     def _say(self, answer: dict[str, object]) -> None:
         with contextlib.suppress(OSError):
@@ -226,6 +232,7 @@ class Supervisor:
         for task in tuple(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        await self._resources.aclose()
         for entry in os.scandir(self.box.sockets_dir):
             if entry.name.endswith(".sock"):
                 with contextlib.suppress(FileNotFoundError):

@@ -22,7 +22,7 @@ TEMPLATE_MAC = "52:54:00:b0:c5:00"
 """The address every restored machine wakes up with; the guest replaces it by its own in its first call."""
 
 MACHINES = {
-    "x86_64": "microvm,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off,mem-merge=off",
+    "x86_64": "microvm,pit=on,pic=on,rtc=on,isa-serial=on,mem-merge=off",
     "aarch64": "virt,gic-version=max,mem-merge=off",
 }
 CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
@@ -163,4 +163,4 @@ def _sandbox(spec: VmSpec) -> tuple[str, ...]:
 def _restore(spec: VmSpec) -> tuple[str, ...]:
     if spec.template is None:
         return ()
-    return ("-global", "migration.x-ignore-shared=on", "-incoming", f"file:{spec.template.state_path}")
+    return ("-incoming", "defer")

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine import host
 from engine.errors import EngineError
-from engine.host import qemu_binary
 from engine.jailer.bubblewrap import wrap
 from engine.jailer.grants import Grant, Jail, Limits, device, read, write
-from engine.jailer.libraries import library_grants
 from engine.model import Accel, SecurityOptions
 from engine.process import Command, start
 from engine.sockets import listen_unix
@@ -65,7 +64,7 @@ class Machine:
 
 def machine_jail(spec: VmSpec, security: SecurityOptions, binary: str) -> Jail:
     """What QEMU is granted: itself and its libraries, the guest image, this box's disk, base and template."""
-    grants: list[Grant] = [read(binary), *library_grants()]
+    grants: list[Grant] = [read(path) for path in host.libraries_of(binary)]
     grants += [read(path, optional=True) for path in FIRMWARE_DIRS]
     grants += [
         read(path) for path in (spec.guest.kernel_path, spec.guest.initramfs_path, spec.guest.root_path)
@@ -104,7 +103,7 @@ async def start_machine(
     `network` is the machine's end of the pair whose other end the network process has. QEMU's own messages go to
     `log_path`. Raises EngineError when QEMU cannot be started.
     """
-    binary = qemu_binary()
+    binary = host.qemu_binary()
     listeners = [listen_unix(path) for path in portals]
     pairs = [socket.socketpair() for _ in range(4)]
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]

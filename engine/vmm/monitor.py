@@ -35,14 +35,12 @@ class Monitor:
             raise EngineError(f"{command} failed: {error}") from error
 
     async def save(self, path: str, *, timeout_s: float = 60.0) -> None:
-        """Stop the machine and write its device state to `path`; memory stays in its (shared) file.
+        """End the machine's run by writing its device state to `path`; memory stays in its (shared) file.
 
-        docs/devel/migration: the capability x-ignore-shared leaves shared memory out of the stream.
+        docs/devel/migration: the capability x-ignore-shared leaves shared memory out of the stream. The machine is not
+        stopped first: the state then says "running", and a restored machine runs by itself.
         """
-        await self.execute("stop")
-        await self.execute(
-            "migrate-set-capabilities", {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
-        )
+        await self._ignore_shared_memory()
         await self.execute("migrate", {"uri": f"file:{path}"})
         async with asyncio.timeout(timeout_s):
             while True:
@@ -54,6 +52,15 @@ class Monitor:
                         f"saving the machine {answer['status']}: {answer.get('error-desc', '')}"
                     )
                 await asyncio.sleep(0.01)
+
+    async def restore(self, path: str) -> None:
+        """Load the device state at `path` into a machine started with `-incoming defer`; it then runs."""
+        await self._ignore_shared_memory()
+        await self.execute("migrate-incoming", {"uri": f"file:{path}"})
+
+    async def _ignore_shared_memory(self) -> None:
+        capability = {"capability": "x-ignore-shared", "state": True}
+        await self.execute("migrate-set-capabilities", {"capabilities": [capability]})
 
 
 @contextlib.asynccontextmanager
