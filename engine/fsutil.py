@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from engine.errors import BoxliteError, DeniedError, ResourceExhaustedError, StorageError
@@ -74,6 +75,21 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[int]:
         if _is_still(fd, path):
             break
         os.close(fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.asynccontextmanager
+async def hold_lock(path: Path, *, shared: bool = False) -> AsyncIterator[int]:
+    """Hold the lock at `path` from async code. Waiting can be cancelled; there is no deadline, since the holder's end
+    frees the lock. flock(2) cannot be waited for without a thread, so it is tried again and again, ever less often."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    delay_s = 0.002
+    while (fd := try_lock(path, shared=shared)) is None:
+        await asyncio.sleep(delay_s)
+        delay_s = min(delay_s * 1.5, 0.1)
     try:
         yield fd
     finally:

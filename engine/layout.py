@@ -2,6 +2,7 @@
 
 <home>/                       0700; ~/.boxlite, or BOXLITE_HOME
     version                   layout version, a decimal number
+    auth.json                 credentials for registries, 0600
     images/                   OCI image layout: oci-layout, index.json, blobs/sha256/…
     bases/DIGEST-SIZE/        base.ext4, empty.qcow2, base.json: one per image manifest and size
     templates/KEY/            state, memory, template.json
@@ -107,6 +108,11 @@ class Layout:
     def images_dir(self) -> Path:
         return self.home / "images"
 
+    def blob_path(self, digest: str) -> Path:
+        """Where the blob `ALGORITHM:HEX` lies (OCI image layout). The digest must have been checked."""
+        algorithm, _, encoded = digest.partition(":")
+        return self.images_dir / "blobs" / algorithm / encoded
+
     @property
     def bases_dir(self) -> Path:
         return self.home / "bases"
@@ -141,6 +147,11 @@ class Layout:
     @property
     def images_db(self) -> Path:
         return self.db_dir / "images.db"
+
+    @property
+    def auth_path(self) -> Path:
+        """Credentials that `boxlite login` stored, in Docker's format."""
+        return self.home / "auth.json"
 
     @property
     def locks_dir(self) -> Path:
