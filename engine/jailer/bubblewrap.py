@@ -21,7 +21,7 @@ def wrap(command: Command, jail: Jail) -> Command:
     controlling terminal, an empty environment but for the command's own, and dies with its parent.
     """
     if not jail.enabled:
-        return command
+        return command.wrapped(*_die_with_parent())
     bwrap = find_program("bwrap")
     if bwrap is None:
         raise JailError(
@@ -29,6 +29,12 @@ def wrap(command: Command, jail: Jail) -> Command:
             hint="install the package bubblewrap, or give up the second wall by name with `--security disabled`",
         )
     return command.wrapped(bwrap, *_namespaces(jail), *_view(jail), *_environment(command), "--")
+
+
+def _die_with_parent() -> tuple[str, ...]:
+    """Without a jail a process must still end with the one that started it (setpriv(1), util-linux ≥ 2.33)."""
+    setpriv = find_program("setpriv")
+    return () if setpriv is None else (setpriv, "--pdeath-signal", "KILL", "--")
 
 
 def _namespaces(jail: Jail) -> tuple[str, ...]:

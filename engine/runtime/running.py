@@ -146,7 +146,7 @@ async def wait_process(record: BoxRecord) -> None:
     try:
         fd = os.pidfd_open(pid)
     except (AttributeError, ProcessLookupError, OSError):
-        while has_process(record):
+        while has_process(record):  # noqa: ASYNC110  no pidfd here: there is nothing to wait for
             await asyncio.sleep(0.1)
         return
     try:

@@ -290,8 +290,10 @@ class Runtime:
 
     async def doctor(self) -> Sequence[Check]:
         from engine.runtime.doctor import run_checks
+        from engine.vmm.guest_image import find_guest_image
 
-        return await run_checks(self.layout)
+        guest = find_guest_image(self.layout)
+        return await run_checks(self.layout, guest_digest=None if guest is None else guest.digest)
 
     async def setup_guest(self, *, from_ref: str | None = None, force: bool = False) -> str:
         """Build the guest image, or pull it as `from_ref`; its digest. One that is there is kept unless `force`."""

@@ -48,6 +48,7 @@ from engine.runtime.requests import container_init_request, guest_init_request, 
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, NetworkGrant, Verdict
 from engine.vmm.spec import VmSpec
+from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAIN_EXECUTION
 
 BOOT_TIMEOUT_S = 60.0
@@ -106,8 +107,8 @@ async def started_box(
                 record = await settle(context, await context.store.get(record.id))
                 if not record.status.can_start:
                     raise InvalidStateError(f"it is {record.status}")
-                plan, source = await _plan(context, record, attached=attached, watch=watch)
-                started = await _launch(context, record, plan, source, shim, stack, watch, size=size)
+                plan = await _plan(context, record, attached=attached, size=size, watch=watch)
+                started = await _launch(context, record, plan, shim, stack, watch)
             yield started
     except BoxliteError as error:
         raise error.at(box=record.name, operation=error.operation or "start") from error.__cause__
@@ -116,8 +117,8 @@ async def started_box(
 
 
 async def _plan(
-    context: Context, record: BoxRecord, *, attached: bool, watch: Stopwatch
-) -> tuple[LaunchPlan, images.Source]:
+    context: Context, record: BoxRecord, *, attached: bool, size: TerminalSize | None, watch: Stopwatch
+) -> LaunchPlan:
     """Everything that can be refused before a process is started."""
     spec, box = record.spec, context.layout.box(record.id)
     check_cpus(spec)
@@ -139,7 +140,9 @@ async def _plan(
                 host_access=spec.network.host_access,
                 resolver=host.resolver(),
             )
-    plan = LaunchPlan(
+    volumes = [volume for volume in spec.volumes if volume.kind is not VolumeKind.ANONYMOUS]
+    container = container_init_request(record, source.config, size=size, mounts=mounts_of(volumes))
+    return LaunchPlan(
         box_id=record.id,
         box_name=record.name,
         home=str(context.layout.home),
@@ -159,23 +162,24 @@ async def _plan(
         auto_remove=spec.auto_remove,
         stop_signal=signal_number(spec.stop_signal or source.config.stop_signal or "TERM"),
         stop_timeout_s=spec.stop_timeout_s,
+        timeout_s=spec.timeout_s,
+        auto_stop_s=spec.auto_stop_s,
+        auto_delete_s=spec.auto_delete_s,
+        restart=spec.restart,
+        health=spec.health,
+        machine_request=guest_init_request(record, ephemeral=spec.auto_remove).SerializeToString(),
+        container_request=container.SerializeToString(),
     )
-    return plan, source
 
 
 async def _launch(
     context: Context,
     record: BoxRecord,
     plan: LaunchPlan,
-    source: images.Source,
     shim: Shim,
     stack: contextlib.AsyncExitStack,
     watch: Stopwatch,
-    *,
-    size: TerminalSize | None,
 ) -> Started:
-    volumes = [volume for volume in record.spec.volumes if volume.kind is not VolumeKind.ANONYMOUS]
-    container = container_init_request(record, source.config, size=size, mounts=mounts_of(volumes))
     record = await context.store.transition(
         record.id,
         BoxStatus.RUNNING,
@@ -204,8 +208,8 @@ async def _launch(
                 await boot(
                     session,
                     execution,
-                    machine=guest_init_request(record, ephemeral=plan.auto_remove),
-                    container=container,
+                    machine=wire.InitRequest.FromString(plan.machine_request),
+                    container=wire.ContainerInitRequest.FromString(plan.container_request),
                     attached=plan.attached,
                 )
     except BaseException as error:

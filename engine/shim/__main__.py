@@ -21,7 +21,7 @@ def main() -> int:
     import asyncio
 
     _detach_output(plan)
-    asyncio.run(Supervisor(plan, lifeline).run())
+    asyncio.run(Supervisor(plan, lifeline).live())
     return 0
 
 

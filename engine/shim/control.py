@@ -58,7 +58,7 @@ class ControlServer:
             }:
                 supervisor.begin_stop(reason, signum=signum or None, grace_s=float(grace))
             case {"op": "signal", "signal": int(signum)}:
-                supervisor.tell_agent({"op": "signal", "signal": signum})
+                supervisor.run.tell_agent({"op": "signal", "signal": signum})
             case {"op": "pause"}:
                 await self._monitor("stop")
             case {"op": "resume"}:
@@ -68,7 +68,7 @@ class ControlServer:
         return {"ok": True}
 
     async def _monitor(self, command: str) -> None:
-        await self._supervisor.monitor_command(command)
+        await self._supervisor.run.monitor_command(command)
 
 
 async def ask_shim(box: BoxLayout, order: dict[str, object]) -> dict[str, object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from engine.model import PortSpec, SecurityOptions
+from engine.model import HealthCheck, PortSpec, RestartPolicy, SecurityOptions
 from engine.vmm.spec import VmSpec
 
 
@@ -23,7 +23,11 @@ class NetworkGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """Everything a shim needs to run a box once. `attached`: the box ends with the process that started it."""
+    """Everything a shim needs to run a box. `attached`: the box ends with the process that started it.
+
+    The requests (serialized wire.InitRequest and wire.ContainerInitRequest) are for runs after the first, which the
+    restart policy asks for. Times in seconds; 0: none.
+    """
 
     box_id: str
     box_name: str
@@ -35,6 +39,13 @@ class LaunchPlan:
     auto_remove: bool = False
     stop_signal: int = 15
     stop_timeout_s: float = 10.0
+    timeout_s: float = 0.0
+    auto_stop_s: float = 0.0
+    auto_delete_s: float = 0.0
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    health: HealthCheck | None = None
+    machine_request: bytes = b""
+    container_request: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
