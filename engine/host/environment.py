@@ -30,12 +30,17 @@ class Settings:
     proxies: Mapping[str, str] = field(default_factory=dict)
 
 
+def environment() -> Mapping[str, str]:
+    """The variables themselves, for who has to look one up by a name that a file gives."""
+    return os.environ
+
+
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings in `environ` (default: of this process). An empty variable counts as unset.
 
     Raises ConfigError naming the variable that has an impossible value.
     """
-    variables = os.environ if environ is None else environ
+    variables = environment() if environ is None else environ
     return Settings(
         home_dir=_absolute(variables, "BOXLITE_HOME") or _user_home(variables) / DEFAULT_HOME_NAME,
         accel=_accel(variables),

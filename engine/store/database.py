@@ -71,33 +71,43 @@ class Database:
 
     async def _open(self) -> Connection:
         if self._connection is None:
-            import aiosqlite
-
-            with _translated_os_errors():
-                self._prepare_directory()
-            connection = await aiosqlite.connect(
-                self.path, timeout=self._busy_timeout_s, isolation_level=None
-            )
-            try:
-                await self._prepare(connection)
-            except BaseException:
-                await connection.close()
-                raise
-            self._connection = connection
+            if not self.path.exists():
+                await self._create()
+            self._connection = await self._connect(self.path)
         return self._connection
 
-    async def _prepare(self, connection: Connection) -> None:
-        await connection.executescript("PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;")
-        if await self._version(connection) == SCHEMA_VERSION:
-            return
+    async def _connect(self, path: Path) -> Connection:
+        import aiosqlite
+
+        connection = await aiosqlite.connect(path, timeout=self._busy_timeout_s, isolation_level=None)
+        try:
+            await connection.executescript("PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;")
+            if await self._version(connection) < SCHEMA_VERSION:
+                await self._migrate(connection)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _create(self) -> None:
+        """Make the database under another name and rename it: nobody meets one that is being made. (The change to
+        write-ahead logging fails at once when another connection looks on, whatever the busy timeout is.)"""
         lock = contextlib.ExitStack()
-        with _translated_os_errors():
+        with _translated_os_errors(), lock:
+            self._prepare_directory()
             lock_path = self.path.with_name(f"{self.path.name}.lock")
             await asyncio.to_thread(lock.enter_context, fsutil.locked(lock_path))
-        with lock:
-            # The busy timeout does not cover the change to write-ahead logging: hence the lock.
-            await connection.execute("PRAGMA journal_mode=WAL")
-            await self._migrate(connection)
+            if self.path.exists():
+                return
+            unfinished = self.path.with_name(f"{self.path.name}.new")
+            for suffix in ("", "-wal", "-shm"):
+                unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+            connection = await self._connect(unfinished)
+            try:
+                await connection.execute("PRAGMA journal_mode=WAL")
+            finally:
+                await connection.close()
+            unfinished.replace(self.path)
 
     async def _migrate(self, connection: Connection) -> None:
         await connection.execute("BEGIN IMMEDIATE")
