@@ -127,6 +127,18 @@ def remove_tree(path: Path) -> None:
         raise storage_error(error, "removing") from error
 
 
+def tail_lines(path: Path, *, limit_bytes: int = 4096) -> list[str]:
+    """The last lines of a log a stranger may have written to: no control characters, nothing when it is not there."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - limit_bytes))
+            text = file.read(limit_bytes).decode("utf-8", "replace")
+    except OSError:
+        return []
+    lines = ("".join(c for c in line if c.isprintable()).strip() for line in text.splitlines())
+    return [line for line in lines if line]
+
+
 def disk_usage_bytes(path: Path) -> int:
     """What a file or tree takes on disk (allocated blocks, sparse parts not counted)."""
     try:

@@ -16,6 +16,7 @@
     locks/                    one file per thing that is built once
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
     logs/boxlite.log
+    accel.json                accelerators found not to work, for this boot of the host
 """
 
 from __future__ import annotations
@@ -163,6 +164,10 @@ class Layout:
     @property
     def log_path(self) -> Path:
         return self.home / "logs" / "boxlite.log"
+
+    @property
+    def accel_path(self) -> Path:
+        return self.home / "accel.json"
 
     def ensure(self) -> None:
         """Make the directories, private to their owner. Idempotent and cheap when they are there."""

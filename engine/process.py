@@ -122,6 +122,27 @@ async def run(
     return completed
 
 
+async def start(command: Command, *, log_path: Path) -> asyncio.subprocess.Process:
+    """Start a command that goes on beside us, in a session of its own; what it prints goes to `log_path`.
+
+    Raises OSError when it cannot be started.
+    """
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command.argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=dict(command.env) or {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"},
+            cwd=command.cwd,
+            pass_fds=command.pass_fds,
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+
+
 async def terminate(process: asyncio.subprocess.Process, *, grace_s: float = 2.0) -> int:
     """SIGTERM, wait, SIGKILL, reap. Returns the exit status."""
     if process.returncode is None:
