@@ -20,8 +20,8 @@ async def import_rootfs(
     layout: Layout,
     source: Path | IO[bytes],
     reference: str,
-    *,
     config: ImageConfig | None = None,
+    *,
     platform: str | None = None,
     limits: RuntimeConfig | None = None,
 ) -> Image:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from engine import process
 from engine.errors import BoxliteError, MetadataError
 from engine.fsutil import locked, write_atomic
+from engine.host.environment import read_variables
 from engine.images.reference import DEFAULT_REGISTRY, ImageReference
 from engine.layout import Layout
 from engine.model import RegistryConfig
@@ -83,7 +83,7 @@ async def find_credential(
     if config.username:
         named = Credential(source="configuration", username=config.username, password=config.password or "")
         return Found(credential=named)
-    environ = os.environ if environ is None else environ
+    environ = read_variables() if environ is None else environ
     troubles: list[str] = []
     for path in credential_files(layout, environ):
         try:
