@@ -57,11 +57,6 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def read_variables() -> dict[str, str]:
-    """Every variable, for programs of others that look at them (credential stores and their file's places)."""
-    return dict(os.environ)
-
-
 def _user_home(variables: Mapping[str, str]) -> Path:
     home = variables.get("HOME")
     if home and Path(home).is_absolute():

@@ -17,11 +17,7 @@ from typing import Any
 from engine import process
 from engine.errors import BoxliteError, MetadataError
 from engine.fsutil import locked, write_atomic
-<<<<<<< HEAD
 from engine.host.environment import environment
-=======
-from engine.host.environment import read_variables
->>>>>>> images
 from engine.images.reference import DEFAULT_REGISTRY, ImageReference
 from engine.layout import Layout
 from engine.model import RegistryConfig
@@ -87,11 +83,7 @@ async def find_credential(
     if config.username:
         named = Credential(source="configuration", username=config.username, password=config.password or "")
         return Found(credential=named)
-<<<<<<< HEAD
     environ = environment() if environ is None else environ
-=======
-    environ = read_variables() if environ is None else environ
->>>>>>> images
     troubles: list[str] = []
     for path in credential_files(layout, environ):
         try:
