@@ -68,6 +68,7 @@ async def _run(settings: Settings, options: BoxOptions, spec: BoxSpec, how: Hold
     with progress_display(quiet=identity.quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             id_file = reserve_id_file(identity.cidfile)
+            runtime.prepare_start()
             record = await runtime.create(spec, name=identity.name, pull=pull_policy(options.image.pull))
             if id_file is not None:
                 id_file.write_text(record.id)

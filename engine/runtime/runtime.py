@@ -60,7 +60,6 @@ class Runtime:
         self._context = Context(
             layout=self.layout, config=self.config, store=BoxStore(self.layout), progress=progress
         )
-        self._shims: dict[str, Shim] = {}
         self._early: Shim | None = None
 
     async def __aenter__(self) -> Self:
@@ -163,13 +162,11 @@ class Runtime:
         async with started_box(
             self._context, record, attached=True, size=size, shim=self._take_early()
         ) as started:
-            self._shims[record.id] = started.shim
-            try:
-                yield started.execution
-                if started.execution.has_ended:
-                    await started.shim.wait_ended()
-            finally:
-                self._shims.pop(record.id, None)
+            yield started.execution
+            if started.execution.released:
+                await started.shim.release()
+            elif started.execution.has_ended:
+                await started.shim.wait_ended()
 
     async def wait_removed(self, record: BoxRecord) -> None:
         """After the end of a box: until its shim is gone, and with it, where that was asked for, the box."""
