@@ -26,7 +26,7 @@ from engine.model import (
     TerminalSize,
 )
 from engine.progress import ProgressSink, ignore_progress
-from engine.runtime import records, running
+from engine.runtime import records
 from engine.runtime.context import Context
 from engine.store import BoxStore
 
@@ -113,6 +113,8 @@ class Runtime:
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> BoxRecord:
         """Delete a box and its disk. Raises InvalidStateError for one that runs, unless `force`."""
+        from engine.runtime import running
+
         record = await self.get(ref)
         if record.status.is_active:
             if not force:
@@ -170,6 +172,8 @@ class Runtime:
 
     async def wait_removed(self, record: BoxRecord) -> None:
         """After the end of a box: until its shim is gone, and with it, where that was asked for, the box."""
+        from engine.runtime import running
+
         current = await self.find(record.id)
         if current is not None:
             await running.wait_process(current)
@@ -177,6 +181,8 @@ class Runtime:
     async def stop(self, ref: str, *, timeout_s: float | None = None) -> BoxRecord:
         """Ask the main command to end (its stop signal), kill it after the grace, wait for the end. A box that does not
         run is left as it is."""
+        from engine.runtime import running
+
         record = await self.get(ref)
         return await running.stop_box(self._context, record, reason="stop", timeout_s=timeout_s)
 
@@ -186,10 +192,14 @@ class Runtime:
 
     async def kill(self, ref: str, signum: int) -> None:
         """Send a signal to the main command. Raises InvalidStateError when the box does not run."""
+        from engine.runtime import running
+
         await running.signal_box(self._context, await self.get(ref), signum)
 
     async def wait(self, ref: str) -> int:
         """Until the box does not run; the main command's exit code."""
+        from engine.runtime import running
+
         record = await running.wait_inactive(self._context, await self.get(ref))
         return record.state.exit_code or 0
 
@@ -201,6 +211,8 @@ class Runtime:
 
     @contextlib.asynccontextmanager
     async def _attach(self, ref: str) -> AsyncIterator[Execution]:
+        from engine.runtime import running
+
         async with running.attached(self._context, await self.get(ref)) as execution:
             yield execution
 
@@ -208,6 +220,8 @@ class Runtime:
     async def exec(self, ref: str, spec: ExecSpec) -> AsyncIterator[Execution]:
         """Run a further command. A stopped resumable box is started for it; of a job box that is refused. Leaving the
         context while the command runs kills it, unless the spec says detach."""
+        from engine.runtime import running
+
         record = await self._ready_for(ref, "exec")
         async with running.executing(self._context, record, spec) as execution:
             yield execution
