@@ -58,7 +58,6 @@ class Place:
     image: str
     podman: Podman | None
     directory: Path
-    accel: str
 
     def ours(self, *words: str, home: Path | None = None) -> tuple[str, ...]:
         return (*self.boxlite, "--home", str(home or self.home), *words)
@@ -164,13 +163,14 @@ def compare_pull(place: Place) -> Iterator[Comparison]:
 
 
 def plain_qemu(place: Place) -> tuple[str, ...]:
-    """A bare boot of the guest's own kernel, on the accelerator that boxes get here."""
+    """A bare boot of the guest's own kernel, on the accelerator that boxes get here (known once one has run)."""
+    accel = find_accel(place)
     guest = place.home / "guest"
     kernel = guest / (guest / "current").read_text().strip() / "vmlinuz"
     arch = "aarch64" if os.uname().machine in ("aarch64", "arm64") else "x86_64"
     return (
-        f"qemu-system-{arch}", *MACHINES[arch], "-accel", place.accel,
-        "-cpu", "max" if place.accel == "tcg" else "host", "-m", "512M", "-nodefaults", "-no-user-config",
+        f"qemu-system-{arch}", *MACHINES[arch], "-accel", accel,
+        "-cpu", "max" if accel == "tcg" else "host", "-m", "512M", "-nodefaults", "-no-user-config",
         "-no-reboot", "-display", "none", "-serial", "null", "-kernel", str(kernel),
         "-initrd", str(busybox_initramfs(place.directory / "initramfs")),
         "-append", f"console={CONSOLES[arch]} reboot=t panic=-1 quiet rdinit=/init",
@@ -220,17 +220,16 @@ def find_boxlite() -> tuple[str, ...]:
     return (found,)
 
 
-def find_accel(boxlite: tuple[str, ...], home: Path) -> str:
+def find_accel(place: Place) -> str:
+    """The accelerator that boxes of this home run on."""
     done = subprocess.run(
-        (*boxlite, "--home", str(home), "info", "--format", "json"),
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
+        place.ours("info", "--format", "json"), capture_output=True, stdin=subprocess.DEVNULL
     )
     try:
         found = json.loads(done.stdout)
         return str(next(found[key] for key in ("accel", "Accel") if key in found))
     except (ValueError, StopIteration, TypeError):
-        return "tcg"
+        raise SystemExit(f"boxlite info does not name the accelerator: {done.stderr.decode()}") from None
 
 
 @contextlib.contextmanager
@@ -262,7 +261,6 @@ def make_place(options: argparse.Namespace) -> Iterator[Place]:
             image=image,
             podman=None if problem else podman,
             directory=directory,
-            accel=find_accel(boxlite, home),
         )
 
 
@@ -294,8 +292,10 @@ def main() -> None:
         for name in options.comparisons or COMPARISONS:
             with STAGES[name](place) as comparison:
                 results.append(report(comparison, measure(comparison, options.rounds)))
+        accel = find_accel(place)
+        print(f"\nboxes ran on {accel}")
     if options.json:
-        document = {"accel": place.accel, "rounds": options.rounds, "results": results}
+        document = {"accel": accel, "rounds": options.rounds, "results": results}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 
