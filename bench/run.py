@@ -286,9 +286,7 @@ def main() -> None:
     results = []
     with make_place(options) as place:
         host = os.uname()
-        print(
-            f"{host.sysname} {host.release} {host.machine}, {os.cpu_count()} cpus, {place.accel}; {options.rounds} rounds"
-        )
+        print(f"{host.sysname} {host.release} {host.machine}, {os.cpu_count()} cpus; {options.rounds} rounds")
         for name in options.comparisons or COMPARISONS:
             with STAGES[name](place) as comparison:
                 results.append(report(comparison, measure(comparison, options.rounds)))

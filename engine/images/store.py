@@ -7,11 +7,11 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import ImageNotFoundError, InvalidArgumentError
+from engine.errors import ImageNotFoundError, InvalidArgumentError, InvalidStateError
 from engine.fsutil import hold_lock, storage_error, try_lock, write_atomic
 from engine.images.blobs import ensure_layout, has_blob, read_blob
 from engine.images.manifest import OCI_INDEX, ConfigDocument, Index, Manifest, parse_config, parse_document
@@ -127,10 +127,11 @@ class ImageStore:
         await self._write_index()
         return await self.get(str(reference))
 
-    async def remove(self, text: str, *, force: bool = False) -> Removal:
+    async def remove(self, text: str, *, force: bool = False, used: Collection[str] = frozenset()) -> Removal:
         """Take the name away, and the image with its last name. By id, an image with several names needs `force`.
 
-        Blobs that nothing else needs go too, unless a pull is under way; a later removal then takes them.
+        `used` are the manifests that boxes need: such an image loses its last name only with `force`, and stays. Blobs
+        that nothing else needs go too, unless a pull is under way; a later removal then takes them.
         """
         row, reference = await self._get_row(text)
         by_name = reference in row.names
@@ -140,10 +141,16 @@ class ImageStore:
                 hint="remove the names, or use force",
             )
         untagged = (reference,) if by_name else row.names
+        is_last = len(untagged) == len(row.names)
+        if is_last and row.manifest_digest in used:
+            if not force:
+                raise InvalidStateError(
+                    f"image {text} is used by a box", hint="remove the box first, or use force"
+                )
+            is_last = False
         async with self._db() as db:
             for name in untagged:
                 await db.unname(name)
-            is_last = len(untagged) == len(row.names)
             if is_last:
                 await db.delete(row.manifest_digest)
         await self._write_index()
@@ -152,15 +159,11 @@ class ImageStore:
             untagged=untagged, deleted=(row.manifest_digest,) if is_last else (), freed_bytes=freed
         )
 
-    async def prune(self, *, all_unnamed_by: frozenset[str] | None = None) -> Removal:
-        """Forget every image without a name; with `all_unnamed_by`, also every image whose manifest is not in that set
-        (the manifests that boxes use)."""
+    async def prune(self, *, named_too: bool = False, used: Collection[str] = frozenset()) -> Removal:
+        """Forget every image without a name, `named_too`: and those with one; none whose manifest is in `used`."""
         async with self._db() as db:
             rows = await db.rows()
-            gone = [
-                row for row in rows
-                if (not row.names if all_unnamed_by is None else row.manifest_digest not in all_unnamed_by)
-            ]  # fmt: skip
+            gone = [row for row in rows if (named_too or not row.names) and row.manifest_digest not in used]
             for row in gone:
                 await db.delete(row.manifest_digest)
         await self._write_index()

@@ -20,38 +20,36 @@ QUEUED_CHUNKS = 8
 STDOUT, STDERR = wire.Output.STDOUT, wire.Output.STDERR
 
 
-class OutputStream:
-    """One output stream: an async iterator of bytes, taken once. Bytes come in order and without gaps; when some
-    are missing at the end, iterating raises PortalError instead of ending quietly."""
+class OutputStream(AsyncIterator[bytes]):
+    """One output stream: an async iterator of bytes. They come in order and without gaps; when some are missing at the
+    end, iterating raises PortalError instead of ending quietly."""
 
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
         self._chunks: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(QUEUED_CHUNKS)
+        self._over = False
         self.received_bytes = 0
         self.wanted = False
         self.ended = False
-        self._taken = False
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._taken:
-            raise InvalidStateError("this output is being read already", operation="exec")
-        self.wanted = self._taken = True
-        return self._read()
-
-    async def _read(self) -> AsyncIterator[bytes]:
+    async def __anext__(self) -> bytes:
+        if self._over:
+            raise StopAsyncIteration
+        self.wanted = True
         self._execution.attach()
-        while (chunk := await self._chunks.get()) is not None:
-            if isinstance(chunk, BaseException):
-                raise chunk
-            yield chunk
+        chunk = await self._chunks.get()
+        if isinstance(chunk, bytes):
+            return chunk
+        self._over = True
+        raise StopAsyncIteration if chunk is None else chunk
 
     async def put(self, message: wire.Output) -> None:
         if message.end:
             self.ended = True
-            if message.offset != self.received_bytes:
-                lost = message.offset - self.received_bytes
-                await self.finish(PortalError(f"{lost} bytes of output were lost", operation="exec"))
-            await self.finish(None)
+            lost = message.offset - self.received_bytes
+            await self.finish(
+                PortalError(f"{lost} bytes of output were lost", operation="exec") if lost else None
+            )
             return
         self.received_bytes = message.offset + len(message.data)
         if self.wanted and message.data:
@@ -75,6 +73,7 @@ class Execution:
         self.tty = tty
         self.stdout = OutputStream(self)
         self.stderr = OutputStream(self)
+        self.released = False
         self._reader: asyncio.Task[None] | None = None
         self._waiter: asyncio.Task[ExitStatus] | None = None
         self._input: asyncio.Queue[bytes | None] | None = None
@@ -181,8 +180,12 @@ class Execution:
                 )
             )
 
+    async def release(self) -> None:
+        """Let it go on without us: leaving its context neither kills it nor ends its box."""
+        self.released = True
+
     async def close(self) -> None:
-        """Let go of it; the command itself goes on."""
+        """Stop following it; the command itself goes on."""
         tasks = [task for task in (self._reader, self._waiter, self._sender) if task is not None]
         for task in tasks:
             task.cancel()

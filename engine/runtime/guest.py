@@ -24,3 +24,22 @@ def guest_files(image: GuestImage) -> GuestFiles:
         initramfs_path=str(image.initramfs_path),
         root_path=str(image.root_path),
     )
+
+
+async def setup_guest(context: Context, *, from_ref: str | None, force: bool) -> str:
+    """Build the guest image, or pull it from a registry; the digest of the one then in use. One of this version that
+    is there is kept unless `force`."""
+    image = find_guest_image(context.layout)
+    if image is not None and image.inputs == guest_inputs() and not force and from_ref is None:
+        return image.digest
+    if from_ref is not None:
+        from engine.runtime.guest_artifact import pull_guest_image
+
+        return (await pull_guest_image(context, from_ref)).digest
+    return (await build_guest_image(context.layout, progress=context.progress)).digest
+
+
+async def push_guest(context: Context, reference: str) -> str:
+    from engine.runtime.guest_artifact import push_guest_image
+
+    return await push_guest_image(context, reference)

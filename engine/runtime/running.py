@@ -75,12 +75,10 @@ async def executing(context: Context, record: BoxRecord, spec: ExecSpec) -> Asyn
         try:
             with translated("exec"):
                 await session.exec(exec_request(spec, execution.id))
-            ended = False
             try:
                 yield execution
-                ended = spec.detach or execution.has_ended
             finally:
-                if not ended and not spec.detach:
+                if not (spec.detach or execution.released or execution.has_ended):
                     with contextlib.suppress(BoxliteError):
                         await asyncio.shield(execution.kill())
         finally:

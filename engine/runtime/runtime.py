@@ -26,7 +26,7 @@ from engine.model import (
     TerminalSize,
 )
 from engine.progress import ProgressSink, ignore_progress
-from engine.runtime import records, running
+from engine.runtime import records
 from engine.runtime.context import Context
 from engine.store import BoxStore
 
@@ -60,7 +60,6 @@ class Runtime:
         self._context = Context(
             layout=self.layout, config=self.config, store=BoxStore(self.layout), progress=progress
         )
-        self._shims: dict[str, Shim] = {}
         self._early: Shim | None = None
 
     async def __aenter__(self) -> Self:
@@ -114,6 +113,8 @@ class Runtime:
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> BoxRecord:
         """Delete a box and its disk. Raises InvalidStateError for one that runs, unless `force`."""
+        from engine.runtime import running
+
         record = await self.get(ref)
         if record.status.is_active:
             if not force:
@@ -163,16 +164,16 @@ class Runtime:
         async with started_box(
             self._context, record, attached=True, size=size, shim=self._take_early()
         ) as started:
-            self._shims[record.id] = started.shim
-            try:
-                yield started.execution
-                if started.execution.has_ended:
-                    await started.shim.wait_ended()
-            finally:
-                self._shims.pop(record.id, None)
+            yield started.execution
+            if started.execution.released:
+                await started.shim.release()
+            elif started.execution.has_ended:
+                await started.shim.wait_ended()
 
     async def wait_removed(self, record: BoxRecord) -> None:
         """After the end of a box: until its shim is gone, and with it, where that was asked for, the box."""
+        from engine.runtime import running
+
         current = await self.find(record.id)
         if current is not None:
             await running.wait_process(current)
@@ -180,6 +181,8 @@ class Runtime:
     async def stop(self, ref: str, *, timeout_s: float | None = None) -> BoxRecord:
         """Ask the main command to end (its stop signal), kill it after the grace, wait for the end. A box that does not
         run is left as it is."""
+        from engine.runtime import running
+
         record = await self.get(ref)
         return await running.stop_box(self._context, record, reason="stop", timeout_s=timeout_s)
 
@@ -189,10 +192,14 @@ class Runtime:
 
     async def kill(self, ref: str, signum: int) -> None:
         """Send a signal to the main command. Raises InvalidStateError when the box does not run."""
+        from engine.runtime import running
+
         await running.signal_box(self._context, await self.get(ref), signum)
 
     async def wait(self, ref: str) -> int:
         """Until the box does not run; the main command's exit code."""
+        from engine.runtime import running
+
         record = await running.wait_inactive(self._context, await self.get(ref))
         return record.state.exit_code or 0
 
@@ -204,6 +211,8 @@ class Runtime:
 
     @contextlib.asynccontextmanager
     async def _attach(self, ref: str) -> AsyncIterator[Execution]:
+        from engine.runtime import running
+
         async with running.attached(self._context, await self.get(ref)) as execution:
             yield execution
 
@@ -211,6 +220,8 @@ class Runtime:
     async def exec(self, ref: str, spec: ExecSpec) -> AsyncIterator[Execution]:
         """Run a further command. A stopped resumable box is started for it; of a job box that is refused. Leaving the
         context while the command runs kills it, unless the spec says detach."""
+        from engine.runtime import running
+
         record = await self._ready_for(ref, "exec")
         async with running.executing(self._context, record, spec) as execution:
             yield execution

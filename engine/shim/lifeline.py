@@ -48,6 +48,10 @@ class Shim:
         if "error" in answer:
             raise _error(answer)
 
+    async def release(self) -> None:
+        """Let an attached box go on when this process ends."""
+        await self.send(Verdict())
+
     async def wait_ended(self) -> dict[str, object]:
         """Until the shim has recorded the box's end and is gone; what it said last."""
         last: dict[str, object] = {}

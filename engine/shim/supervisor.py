@@ -114,9 +114,11 @@ class Supervisor:
                 return
             await self._after_boot()
             if self.plan.attached:
+                released = b""
                 with contextlib.suppress(OSError):
-                    await reader.read()
-                self.begin_stop("the command it was attached to ended")
+                    released = await reader.read()
+                if not released:
+                    self.begin_stop("the command it was attached to ended")
 
     def _say(self, answer: dict[str, object]) -> None:
         with contextlib.suppress(OSError):

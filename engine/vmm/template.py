@@ -141,7 +141,12 @@ async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, securit
         await machine.kill()
     memory.chmod(0o400)
     state.chmod(0o400)
-    document = {"key": shape.key, "state_bytes": state.stat().st_size, "memory_bytes": memory.stat().st_size}
+    document = {
+        "key": shape.key,
+        "guest_digest": shape.guest_digest,
+        "state_bytes": state.stat().st_size,
+        "memory_bytes": memory.stat().st_size,
+    }
     (scratch / "template.json").write_text(json.dumps(document))
 
 
