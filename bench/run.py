@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fixtures import Podman, busybox_initramfs, make_rootfs, push_image, registry
 
-COMPARISONS = ("version", "ls", "run", "exec", "pull")
+COMPARISONS = ("version", "ls", "ls-all", "run", "exec", "pull")
 MACHINES = {
     "x86_64": ("-machine", "microvm,acpi=off,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off"),
     "aarch64": ("-machine", "virt,gic-version=max"),
@@ -99,8 +99,55 @@ def compare_version(place: Place) -> Iterator[Comparison]:
 
 @contextlib.contextmanager
 def compare_ls(place: Place) -> Iterator[Comparison]:
-    ours = Contender(name="boxlite", commands=(place.ours("ls"),))
-    yield Comparison(name="boxlite ls", contenders=(ours, python_contender()))
+    one, many = homes_with_boxes(place)
+    yield Comparison(
+        name="boxlite ls",
+        contenders=(
+            Contender(name="1,000 boxes", commands=(place.ours("ls", home=many),)),
+            Contender(name="1 box", commands=(place.ours("ls", home=one),)),
+            python_contender(),
+        ),
+        limits={"1 box": 1.2},
+    )
+
+
+@contextlib.contextmanager
+def compare_ls_all(place: Place) -> Iterator[Comparison]:
+    one, many = homes_with_boxes(place)
+    yield Comparison(
+        name="boxlite ls -a",
+        contenders=(
+            Contender(name="1,000 boxes", commands=(place.ours("ls", "-a", home=many),)),
+            Contender(name="1 box", commands=(place.ours("ls", "-a", home=one),)),
+        ),
+        limits={"1 box": 1.3},
+    )
+
+
+def homes_with_boxes(place: Place) -> tuple[Path, Path]:
+    """Two homes: one with a box that was never started, one with a thousand of them."""
+    one, many = place.directory / "home-1", place.directory / "home-1000"
+    if not one.exists():
+        link_guest(place.home / "guest", one)
+        run_command(place.ours("pull", place.image, home=one))
+        run_command(place.ours("create", "--name", "box", place.image, home=one))
+        shutil.copytree(one, many, symlinks=True)
+        multiply_boxes(many / "db" / "boxes.db", 1000)
+    return one, many
+
+
+def multiply_boxes(database: Path, count: int) -> None:
+    """Copy the only row of the table of boxes until there are `count`."""
+    import sqlite3
+
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        names = [row[1] for row in connection.execute("PRAGMA table_info(boxes)")]
+        copied = [name for name in names if name not in ("sequence", "id", "name")]
+        columns = ", ".join(copied)
+        connection.executemany(
+            f"INSERT INTO boxes (id, name, {columns}) SELECT ?, ?, {columns} FROM boxes WHERE name = 'box'",
+            ((f"{number:012d}", f"box-{number}") for number in range(1, count)),
+        )
 
 
 @contextlib.contextmanager
@@ -185,6 +232,7 @@ def link_guest(guest: Path, home: Path) -> None:
 STAGES: dict[str, Callable[[Place], contextlib.AbstractContextManager[Comparison]]] = {
     "version": compare_version,
     "ls": compare_ls,
+    "ls-all": compare_ls_all,
     "run": compare_run,
     "exec": compare_exec,
     "pull": compare_pull,
