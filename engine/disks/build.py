@@ -15,8 +15,16 @@ from pathlib import Path
 from threading import Event
 
 from engine import process
-from engine.disks.emit import TreeSize, measure_tree, write_archive
-from engine.disks.ext4 import BLOCK_BYTES, build_mke2fs, build_remove_lost_found, mke2fs_error, shape_for
+from engine.disks.emit import TreeSize, iter_xattrs, measure_tree, write_archive
+from engine.disks.ext4 import (
+    BLOCK_BYTES,
+    build_debugfs,
+    build_mke2fs,
+    debugfs_error,
+    mke2fs_error,
+    shape_for,
+    write_finishing_script,
+)
 from engine.disks.merge import Tree
 from engine.disks.qcow2 import build_qemu_img_create
 from engine.disks.spool import Spool, closing_all, spool_archive
@@ -77,15 +85,20 @@ class BaseBuild:
             def write(fd: int) -> None:
                 write_archive(tree, sources, fd)
 
-            await self._make(
-                scratch, target, need, write=write, keep_lost_found=tree.find(b"lost+found") is not None
+            script = await asyncio.to_thread(
+                write_finishing_script,
+                scratch,
+                keep_lost_found=tree.find(b"lost+found") is not None,
+                xattrs=iter_xattrs(tree),
             )
+            await self._make(scratch, target, need, script, write=write)
 
     async def from_directory(self, directory: Path, scratch: Path, target: Path) -> None:
         """Copy a directory of the host. Links are copied, not followed."""
         need = await asyncio.to_thread(_measure_directory, directory)
         keep = (directory / "lost+found").exists()
-        await self._make(scratch, target, need, directory=directory, keep_lost_found=keep)
+        script = write_finishing_script(scratch, keep_lost_found=keep, xattrs=())
+        await self._make(scratch, target, need, script, directory=directory)
 
     async def _merged(self, archives: Sequence[Archive], scratch: Path, spools: list[Spool]) -> Tree:
         tree = Tree()
@@ -128,8 +141,8 @@ class BaseBuild:
         scratch: Path,
         target: Path,
         need: TreeSize,
+        script: Path | None,
         *,
-        keep_lost_found: bool,
         write: Callable[[int], None] | None = None,
         directory: Path | None = None,
     ) -> None:
@@ -146,8 +159,12 @@ class BaseBuild:
             completed = await _run_fed(command, write, timeout_s)
         if completed.exit_status != 0:
             raise mke2fs_error(completed, what=self.what)
-        if not keep_lost_found:
-            await process.run(self.wrap(build_remove_lost_found(base)))
+        if script is not None:
+            finished = await process.run(
+                self.wrap(build_debugfs(base, script)), timeout_s=timeout_s, check=False
+            )
+            if failure := debugfs_error(finished, what=self.what):
+                raise failure
         overlay = made / OVERLAY_NAME
         await process.run(self.wrap(build_qemu_img_create(overlay, target / BASE_NAME, shape.size_bytes)))
         base.chmod(0o444)

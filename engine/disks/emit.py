@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine.disks.merge import Inode, Tree
@@ -108,6 +108,17 @@ def measure_tree(tree: Tree, block_bytes: int) -> TreeSize:
         inodes += 1
         blocks += _file_blocks(node.inode.entry, block_bytes)
     return TreeSize(inodes=inodes, blocks=blocks)
+
+
+def iter_xattrs(tree: Tree) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """The path, name and value of every extended attribute, once for a file with several names."""
+    seen: set[int] = set()
+    for path, node in tree.walk():
+        if not node.inode.entry.xattrs or id(node.inode) in seen:
+            continue
+        seen.add(id(node.inode))
+        for name, value in node.inode.entry.xattrs:
+            yield path, name, value
 
 
 def _file_blocks(entry: TarEntry, block_bytes: int) -> int:
