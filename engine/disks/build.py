@@ -151,8 +151,35 @@ class BaseBuild:
         base = made / BASE_NAME
         shape = shape_for(need, size_gb=self.size_gb, uuid=str(uuid.uuid5(_UUID_NAMESPACE, self.key)))
         self._check_room(scratch, need)
-        command = self.wrap(build_mke2fs(base, shape, str(directory) if directory else "-"))
+        overlay = made / OVERLAY_NAME
+        filling = self._fill(
+            base, build_mke2fs(base, shape, str(directory) if directory else "-"), need, script, write
+        )
+        making = process.run(self.wrap(build_qemu_img_create(overlay, target / BASE_NAME, shape.size_bytes)))
+        for failure in await asyncio.gather(filling, making, return_exceptions=True):
+            if failure is not None and isinstance(failure, BaseException):
+                raise failure
+        base.chmod(0o444)
+        overlay.chmod(0o444)
+        record = {
+            "format": BASE_FORMAT,
+            "source": self.what,
+            "size_bytes": shape.size_bytes,
+            "uuid": shape.uuid,
+        }
+        write_atomic(made / RECORD_NAME, json.dumps(record, indent=2).encode() + b"\n", mode=0o444)
+
+    async def _fill(
+        self,
+        base: Path,
+        mke2fs: Command,
+        need: TreeSize,
+        script: Path | None,
+        write: Callable[[int], None] | None,
+    ) -> None:
+        """Make the ext4 and finish it."""
         timeout_s = _MKE2FS_LEAST_S + need.blocks * BLOCK_BYTES / _MKE2FS_BYTES_PER_S
+        command = self.wrap(mke2fs)
         if write is None:
             completed = await process.run(command, timeout_s=timeout_s, check=False)
         else:
@@ -165,17 +192,6 @@ class BaseBuild:
             )
             if failure := debugfs_error(finished, what=self.what):
                 raise failure
-        overlay = made / OVERLAY_NAME
-        await process.run(self.wrap(build_qemu_img_create(overlay, target / BASE_NAME, shape.size_bytes)))
-        base.chmod(0o444)
-        overlay.chmod(0o444)
-        record = {
-            "format": BASE_FORMAT,
-            "source": self.what,
-            "size_bytes": shape.size_bytes,
-            "uuid": shape.uuid,
-        }
-        write_atomic(made / RECORD_NAME, json.dumps(record, indent=2).encode() + b"\n", mode=0o444)
 
     def _check_room(self, scratch: Path, need: TreeSize) -> None:
         free, wanted = shutil.disk_usage(scratch).free, need.blocks * BLOCK_BYTES

@@ -110,7 +110,8 @@ class ScriptedRegistry:
 
     def _send(self, handler: BaseHTTPRequestHandler, answer: Answer) -> None:
         handler.send_response(answer.status)
-        for name, value in ({"Content-Length": str(len(answer.body))} | answer.headers).items():
+        usual = {} if "Transfer-Encoding" in answer.headers else {"Content-Length": str(len(answer.body))}
+        for name, value in (usual | answer.headers).items():
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(answer.body[: answer.cut_after])
