@@ -57,9 +57,8 @@ def write_archive(tree: Tree, sources: Sequence[int], fd: int) -> None:
     The first name of a file that has several carries it, the others are hard links to that name.
     """
     if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(
-            PermissionError
-        ):  # this user's pipes are at their limit: a small one is only slower
+        # Refused where it is no pipe, or where this user's pipes are at their limit: that is only slower.
+        with contextlib.suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     output = _Output(fd)
     first_names: dict[int, bytes] = {}
