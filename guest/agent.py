@@ -17,11 +17,13 @@ from h2.settings import SettingCodes
 
 from guest.cgroups import setup_cgroups
 from guest.container import Container
+from guest.identity import prepare_network
 from guest.ports import Port as SerialPort
 from guest.ports import PortalPort, PortPoller, find_ports
 from guest.reaper import Reaper
 from guest.services.container import ContainerService
 from guest.services.execution import ExecutionService
+from guest.services.files import FilesService
 from guest.services.guest import GuestService
 from guest.sessions import Sessions
 from guest.warmup import warm_up
@@ -123,7 +125,12 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     )  # fmt: skip
     guest = GuestService(container)
     server = PortalServer(
-        [guest, ContainerService(container, guest), ExecutionService(container, sessions, events.activity)],
+        [
+            guest,
+            ContainerService(container, guest),
+            ExecutionService(container, sessions, events.activity),
+            FilesService(container, reaper, events.activity),
+        ],
         config=Configuration(
             _keepalive_time=None,
             http2_connection_window_size=_WINDOW_BYTES,
@@ -136,6 +143,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     for number in range(PORTAL_PORTS):
         device = os.open(paths[PORTAL_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         poller.register(PortalPort(device, server.new_connection))
+    prepare_network()
     await warm_up(server.new_connection, reaper)
     gc.collect()
     gc.freeze()

@@ -85,11 +85,12 @@ def setup_cgroups(root: Path = CGROUP_ROOT) -> tuple[Cgroup, Cgroup]:
     enabled = " ".join(f"+{name}" for name in _CONTROLLERS if name in available)
     (root / "cgroup.subtree_control").write_text(enabled)
     agent.set("memory.min", AGENT_RESERVE_BYTES)
+    limit_box(box)
     Path("/proc/self/oom_score_adj").write_text("-1000")
     return agent, box
 
 
-def limit_box(box: Cgroup, *, memory_bytes: int, pids: int) -> None:
+def limit_box(box: Cgroup, *, memory_bytes: int = 0, pids: int = 0) -> None:
     """Set the box's limits; 0: as much as the machine has, but for what the agent needs."""
     total = _memory_total_bytes()
     most = max(total - AGENT_RESERVE_BYTES, total // 2)

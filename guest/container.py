@@ -210,7 +210,8 @@ class Container:
             machine_id = exists_in_root(root_fd, "/etc")
         finally:
             os.close(root_fd)
-        limit_box(self._cgroup, memory_bytes=request.memory_bytes, pids=request.pids)
+        if request.memory_bytes or request.pids:
+            limit_box(self._cgroup, memory_bytes=request.memory_bytes, pids=request.pids)
         if any(bind.source.startswith(str(self.share)) for bind in request.binds):
             self._mount_share()
         self._process = ProcessSpec(

@@ -145,24 +145,30 @@ def _failure(log: Path, execution: Execution) -> GuestError:
     return explain_failure(messages, execution.argv[0] if execution.argv else "")
 
 
+_NOT_EXECUTABLE = (
+    ("is not a regular file", "it is not a file"),
+    ("is not executable", "permission denied"),
+    ("permission denied", "permission denied"),
+    ("exec format error", "it is no program for this machine"),
+    ("text file busy", "it is being written"),
+)
+
+
 def explain_failure(messages: list[str], command: str) -> GuestError:
     """What crun's messages mean for the caller: the command is missing (127), cannot be run (126), or something else."""
     text = "; ".join(message for message in messages if message) or "crun gave no reason"
     lower = text.lower()
-    reason = text.rsplit(": ", 1)[-1].lower()
-    if ("executable file" in lower and "not found" in lower) or (
-        reason == "no such file or directory" and "exec" in lower
-    ):
-        return GuestError(
-            "command_not_found",
-            f'the command "{command}" is not in the box',
-            hint="check its spelling, PATH, and that the image has it",
-        )
-    if "exec" in lower and reason in (
-        "permission denied",
-        "exec format error",
-        "is a directory",
-        "text file busy",
-    ):
-        return GuestError("command_not_executable", f'the command "{command}" cannot be run: {reason}')
+    about_command = "exec" in lower or f"`{command}`".lower() in lower
+    if about_command:
+        for sign, reason in _NOT_EXECUTABLE:
+            if sign in lower:
+                return GuestError(
+                    "command_not_executable", f'the command "{command}" cannot be run: {reason}'
+                )
+        if "no such file or directory" in lower:
+            return GuestError(
+                "command_not_found",
+                f'the command "{command}" is not in the box',
+                hint="check its spelling, PATH, and that the image has it",
+            )
     return GuestError("execution_failed", f'running "{command}" failed: {text}')

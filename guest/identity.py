@@ -6,7 +6,6 @@ unique may be handed out.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import random
@@ -59,33 +58,53 @@ def renew_entropy(seed: bytes) -> None:
         fcntl.ioctl(fd, _RNDRESEEDCRNG)
     finally:
         os.close(fd)
-    random.seed(os.urandom(32))
+    # An integer: seeding with bytes hashes them first, with code that nothing else here needs.
+    random.seed(int.from_bytes(os.urandom(32)))
 
 
 def set_hostname(name: str) -> None:
     socket.sethostname(name)
 
 
-def set_up_network(network: Network | None) -> None:
-    """Bring up the loopback and the interface; without a network take the interface away. Raises OSError."""
+def prepare_network() -> None:
+    """Bring the links up without an address. Done before the template is saved: it is what takes longest.
+
+    IPv6 stays off until there is an address: it would send packets of its own, and a template's interface leads nowhere.
+    """
     with Rtnetlink() as link:
         link.set_link("lo")
         name = _find_interface()
-        if network is None:
-            if name is not None:
-                _remove_interface(name)
-            return
-        if name is None:
-            raise OSError("the machine has no network interface")
+        if name is not None:
+            _switch_ipv6(name, on=False)
+            link.set_link(name)
+
+
+def set_up_network(network: Network | None) -> None:
+    """Give the interface its addresses; without a network take the interface away. Raises OSError."""
+    name = _find_interface()
+    if network is None:
+        if name is not None:
+            _remove_interface(name)
+        return
+    if name is None:
+        raise OSError("the machine has no network interface")
+    with Rtnetlink() as link:
         if network.address6:
-            with contextlib.suppress(FileNotFoundError):
-                Path(f"/proc/sys/net/ipv6/conf/{name}/accept_ra").write_text("0")
+            _switch_ipv6(name, on=True)
         link.set_link(name, mac=network.mac, mtu=network.mtu)
         for address, gateway in ((network.address, network.gateway), (network.address6, network.gateway6)):
             if address:
                 link.add_address(name, address)
             if gateway:
                 link.add_default_route(name, gateway)
+
+
+def _switch_ipv6(name: str, *, on: bool) -> None:
+    """On: with the addresses we give it only, none from router advertisements."""
+    knobs = Path("/proc/sys/net/ipv6/conf") / name
+    if knobs.is_dir():
+        (knobs / "accept_ra").write_text("0")
+        (knobs / "disable_ipv6").write_text("0" if on else "1")
 
 
 def _find_interface() -> str | None:

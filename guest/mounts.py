@@ -16,6 +16,7 @@ MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 
+_CLONE_NEWNS = 0x20000
 _FIFREEZE = 0xC0045877
 _FITHAW = 0xC0045878
 
@@ -55,6 +56,15 @@ def freeze(path: str) -> None:
 
 def thaw(path: str) -> None:
     _freeze_ioctl(path, _FITHAW)
+
+
+def enter_mount_namespace(pid: int) -> None:
+    """See the mounts another process sees; this process's root becomes that namespace's (setns(2))."""
+    fd = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
+    try:
+        _check(_libc.setns(fd, _CLONE_NEWNS), f"/proc/{pid}/ns/mnt")
+    finally:
+        os.close(fd)
 
 
 def _freeze_ioctl(path: str, request: int) -> None:
