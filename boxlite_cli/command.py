@@ -55,6 +55,9 @@ class BoxliteCommand(TyperCommand):
             hint = f"see '{ctx.command_path} --help'"
             return report_failure(cause, given_globals(ctx), self.failure_status, usage_hint=hint)
 
+    def get_help_option(self, ctx: Any) -> Any:
+        return take_text_as_it_is(super().get_help_option(ctx))
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [param.metavar or "" for param in self.params if isinstance(param, TyperArgument)]
         return [self.options_metavar or "", *arguments]
@@ -80,12 +83,22 @@ class BoxliteCommand(TyperCommand):
 
 class _PlainOption(TyperOption):
     def process_value(self, ctx: Any, value: Any) -> Any:
-        return _plain_value(self, value, lambda: super(_PlainOption, self).process_value(ctx, value))
+        return _as_typed(self, ctx, value, super().process_value)
 
 
 class _PlainArgument(TyperArgument):
     def process_value(self, ctx: Any, value: Any) -> Any:
-        return _plain_value(self, value, lambda: super(_PlainArgument, self).process_value(ctx, value))
+        return _as_typed(self, ctx, value, super().process_value)
+
+
+def _as_typed(param: Any, ctx: Any, value: Any, complain: Callable[[Any, Any], Any]) -> Any:
+    if param.required and not value:
+        return complain(ctx, value)
+    if param.multiple or param.nargs == -1:
+        value = tuple(value or ())
+    elif getattr(param, "is_flag", False):
+        value = bool(value)
+    return value if param.callback is None else param.callback(ctx, param, value)
 
 
 def take_text_as_it_is(param: Any) -> Any:
@@ -95,20 +108,13 @@ def take_text_as_it_is(param: Any) -> Any:
     its own words, so there is nothing left for Typer to convert.
     Defaults stand in the help texts.
     """
-    param.show_default = False
+    if param is not None:
+        param.show_default = False
     if type(param) is TyperOption:
         param.__class__ = _PlainOption
     elif type(param) is TyperArgument:
         param.__class__ = _PlainArgument
     return param
-
-
-def _plain_value(param: Any, value: Any, typers_own: Callable[[], Any]) -> Any:
-    if param.callback is not None or (param.required and not value):
-        return typers_own()
-    if param.multiple or param.nargs == -1:
-        return tuple(value or ())
-    return value
 
 
 def usage_error_class() -> type[Exception]:
@@ -169,6 +175,13 @@ def as_command(
 
 class BoxliteGroup(TyperGroup):
     """A noun with commands of its own: `boxlite system doctor`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.params = [take_text_as_it_is(param) for param in self.params]
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return take_text_as_it_is(super().get_help_option(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]

@@ -131,14 +131,18 @@ def _append(log_path: Path, text: str) -> bool:
     return True
 
 
-def flush_output() -> bool:
-    """Write out what stdout still holds; False when nobody reads it any more."""
+def flush_output() -> int:
+    """Write out what stdout still holds. 0, or the status to exit with when that is not possible."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         _discard(sys.stdout.fileno())
-        return False
-    return True
+        return BROKEN_PIPE_STATUS
+    except OSError as error:
+        say(f"Error: standard output cannot be written: {error.strerror}")
+        _discard(sys.stdout.fileno())
+        return 1
+    return 0
 
 
 def _discard(fd: int) -> None:
