@@ -72,6 +72,7 @@ async def _run(
     with progress_display(quiet=identity.quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             with new_id_file(identity.cidfile) as write_id:
+                runtime.prepare_start()
                 record = await runtime.create(spec, name=identity.name, pull=pull)
                 write_id(record.id)
             if spec.detach:
