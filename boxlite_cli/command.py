@@ -15,7 +15,7 @@ from textwrap import dedent, indent
 from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from boxlite_cli import failures
 from boxlite_cli.flags import spell_out_flags
@@ -33,7 +33,7 @@ class BoxliteCommand(TyperCommand):
     failure_status = 1
 
     def __init__(self, *args: Any, params: list[Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, params=[take_text_as_it_is(param) for param in params or []], **kwargs)
+        super().__init__(*args, params=_defaults_stand_in_the_help(params or []), **kwargs)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = spell_out_flags(args, self.params, interspersed=ctx.allow_interspersed_args)
@@ -54,9 +54,6 @@ class BoxliteCommand(TyperCommand):
                 raise cause from None
             hint = f"see '{ctx.command_path} --help'"
             return report_failure(cause, given_globals(ctx), self.failure_status, usage_hint=hint)
-
-    def get_help_option(self, ctx: Any) -> Any:
-        return take_text_as_it_is(super().get_help_option(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [param.metavar or "" for param in self.params if isinstance(param, TyperArgument)]
@@ -81,40 +78,11 @@ class BoxliteCommand(TyperCommand):
             formatter.write(f"{self.epilog}\n")
 
 
-class _PlainOption(TyperOption):
-    def process_value(self, ctx: Any, value: Any) -> Any:
-        return _as_typed(self, ctx, value, super().process_value)
-
-
-class _PlainArgument(TyperArgument):
-    def process_value(self, ctx: Any, value: Any) -> Any:
-        return _as_typed(self, ctx, value, super().process_value)
-
-
-def _as_typed(param: Any, ctx: Any, value: Any, complain: Callable[[Any, Any], Any]) -> Any:
-    if param.required and not value:
-        return complain(ctx, value)
-    if param.multiple or param.nargs == -1:
-        value = tuple(value or ())
-    elif getattr(param, "is_flag", False):
-        value = bool(value)
-    return value if param.callback is None else param.callback(ctx, param, value)
-
-
-def take_text_as_it_is(param: Any) -> Any:
-    """Keep Typer (from 0.27) from sending each value through pydantic, whose import alone takes 60 ms.
-
-    All our parameters are text, lists of text and flags: `options` makes values of them and says what is wrong in
-    its own words, so there is nothing left for Typer to convert.
-    Defaults stand in the help texts.
-    """
-    if param is not None:
+def _defaults_stand_in_the_help(params: list[Any]) -> list[Any]:
+    """Keep the parser from adding to each help text a default that it has already."""
+    for param in params:
         param.show_default = False
-    if type(param) is TyperOption:
-        param.__class__ = _PlainOption
-    elif type(param) is TyperArgument:
-        param.__class__ = _PlainArgument
-    return param
+    return params
 
 
 def usage_error_class() -> type[Exception]:
@@ -178,10 +146,7 @@ class BoxliteGroup(TyperGroup):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.params = [take_text_as_it_is(param) for param in self.params]
-
-    def get_help_option(self, ctx: Any) -> Any:
-        return take_text_as_it_is(super().get_help_option(ctx))
+        _defaults_stand_in_the_help(self.params)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]

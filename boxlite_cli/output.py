@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import Any
 
 from engine.errors import InvalidArgumentError
-from engine.fsutil import storage_error
 
 
 class Format(StrEnum):
@@ -47,6 +46,8 @@ def write(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        from engine.fsutil import storage_error
+
         raise storage_error(error, "writing standard output") from error
 
 
