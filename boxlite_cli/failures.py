@@ -99,7 +99,10 @@ def _cause_text(cause: BaseException | None) -> str:
     """The foreign error behind one of ours, in a line."""
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
-    return str(cause).partition("\n")[0] if cause is not None and not isinstance(cause, BoxliteError) else ""
+    if cause is None or isinstance(cause, BoxliteError):
+        return ""
+    text = str(cause)
+    return "" if "\n" in text else text  # a library's dump of its state explains nothing
 
 
 def report_usage(message: str, *, hint: str) -> None:
