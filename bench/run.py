@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fixtures import Podman, busybox_initramfs, make_rootfs, push_image, registry
 
-COMPARISONS = ("version", "ls", "run", "exec", "pull")
+COMPARISONS = ("version", "ls", "ls-all", "run", "exec", "pull")
 MACHINES = {
     "x86_64": ("-machine", "microvm,acpi=off,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off"),
     "aarch64": ("-machine", "virt,gic-version=max"),
@@ -58,7 +58,6 @@ class Place:
     image: str
     podman: Podman | None
     directory: Path
-    accel: str
 
     def ours(self, *words: str, home: Path | None = None) -> tuple[str, ...]:
         return (*self.boxlite, "--home", str(home or self.home), *words)
@@ -100,8 +99,55 @@ def compare_version(place: Place) -> Iterator[Comparison]:
 
 @contextlib.contextmanager
 def compare_ls(place: Place) -> Iterator[Comparison]:
-    ours = Contender(name="boxlite", commands=(place.ours("ls"),))
-    yield Comparison(name="boxlite ls", contenders=(ours, python_contender()))
+    one, many = homes_with_boxes(place)
+    yield Comparison(
+        name="boxlite ls",
+        contenders=(
+            Contender(name="1,000 boxes", commands=(place.ours("ls", home=many),)),
+            Contender(name="1 box", commands=(place.ours("ls", home=one),)),
+            python_contender(),
+        ),
+        limits={"1 box": 1.2},
+    )
+
+
+@contextlib.contextmanager
+def compare_ls_all(place: Place) -> Iterator[Comparison]:
+    one, many = homes_with_boxes(place)
+    yield Comparison(
+        name="boxlite ls -a",
+        contenders=(
+            Contender(name="1,000 boxes", commands=(place.ours("ls", "-a", home=many),)),
+            Contender(name="1 box", commands=(place.ours("ls", "-a", home=one),)),
+        ),
+        limits={"1 box": 1.3},
+    )
+
+
+def homes_with_boxes(place: Place) -> tuple[Path, Path]:
+    """Two homes: one with a box that was never started, one with a thousand of them."""
+    one, many = place.directory / "home-1", place.directory / "home-1000"
+    if not one.exists():
+        link_guest(place.home / "guest", one)
+        run_command(place.ours("pull", place.image, home=one))
+        run_command(place.ours("create", "--name", "box", place.image, home=one))
+        shutil.copytree(one, many, symlinks=True)
+        multiply_boxes(many / "db" / "boxes.db", 1000)
+    return one, many
+
+
+def multiply_boxes(database: Path, count: int) -> None:
+    """Copy the only row of the table of boxes until there are `count`."""
+    import sqlite3
+
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        names = [row[1] for row in connection.execute("PRAGMA table_info(boxes)")]
+        copied = [name for name in names if name not in ("sequence", "id", "name")]
+        columns = ", ".join(copied)
+        connection.executemany(
+            f"INSERT INTO boxes (id, name, {columns}) SELECT ?, ?, {columns} FROM boxes WHERE name = 'box'",
+            ((f"{number:012d}", f"box-{number}") for number in range(1, count)),
+        )
 
 
 @contextlib.contextmanager
@@ -135,18 +181,22 @@ def compare_exec(place: Place) -> Iterator[Comparison]:
 
 @contextlib.contextmanager
 def compare_pull(place: Place) -> Iterator[Comparison]:
+    """From nothing to the end of a first run: we make the disk when a box first starts, podman when it pulls."""
+    run_command(place.ours("run", "--rm", place.image, "true"))
     home = place.directory / "pull-home"
 
     def empty_home() -> None:
-        shutil.rmtree(home, ignore_errors=True)
+        if home.exists():
+            shutil.rmtree(home)
         link_guest(place.home / "guest", home)
+        (home / "templates").symlink_to(place.home / "templates")
 
     contenders = [
         Contender(
             name="boxlite",
             commands=(
                 place.ours("pull", place.image, home=home),
-                place.ours("create", place.image, home=home),
+                place.ours("run", "--rm", place.image, "true", home=home),
             ),
             prepare=empty_home,
         )
@@ -156,21 +206,27 @@ def compare_pull(place: Place) -> Iterator[Comparison]:
         contenders.append(
             Contender(
                 name="podman",
-                commands=(podman.argv("pull", "--tls-verify=false", place.image),),
+                commands=(
+                    podman.argv("pull", "--tls-verify=false", place.image),
+                    podman.argv("run", "--rm", place.image, "true"),
+                ),
                 prepare=lambda: run_command(podman.argv("rmi", "--all", "--force")),
             )
         )
-    yield Comparison(name="pull and make the disk", contenders=tuple(contenders), limits={"podman": 1})
+    yield Comparison(
+        name="pull and run for the first time", contenders=tuple(contenders), limits={"podman": 1}
+    )
 
 
 def plain_qemu(place: Place) -> tuple[str, ...]:
-    """A bare boot of the guest's own kernel, on the accelerator that boxes get here."""
+    """A bare boot of the guest's own kernel, on the accelerator that boxes get here (known once one has run)."""
+    accel = find_accel(place)
     guest = place.home / "guest"
     kernel = guest / (guest / "current").read_text().strip() / "vmlinuz"
     arch = "aarch64" if os.uname().machine in ("aarch64", "arm64") else "x86_64"
     return (
-        f"qemu-system-{arch}", *MACHINES[arch], "-accel", place.accel,
-        "-cpu", "max" if place.accel == "tcg" else "host", "-m", "512M", "-nodefaults", "-no-user-config",
+        f"qemu-system-{arch}", *MACHINES[arch], "-accel", accel,
+        "-cpu", "max" if accel == "tcg" else "host", "-m", "512M", "-nodefaults", "-no-user-config",
         "-no-reboot", "-display", "none", "-serial", "null", "-kernel", str(kernel),
         "-initrd", str(busybox_initramfs(place.directory / "initramfs")),
         "-append", f"console={CONSOLES[arch]} reboot=t panic=-1 quiet rdinit=/init",
@@ -185,6 +241,7 @@ def link_guest(guest: Path, home: Path) -> None:
 STAGES: dict[str, Callable[[Place], contextlib.AbstractContextManager[Comparison]]] = {
     "version": compare_version,
     "ls": compare_ls,
+    "ls-all": compare_ls_all,
     "run": compare_run,
     "exec": compare_exec,
     "pull": compare_pull,
@@ -220,17 +277,16 @@ def find_boxlite() -> tuple[str, ...]:
     return (found,)
 
 
-def find_accel(boxlite: tuple[str, ...], home: Path) -> str:
+def find_accel(place: Place) -> str:
+    """The accelerator that boxes of this home run on."""
     done = subprocess.run(
-        (*boxlite, "--home", str(home), "info", "--format", "json"),
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
+        place.ours("info", "--format", "json"), capture_output=True, stdin=subprocess.DEVNULL
     )
     try:
         found = json.loads(done.stdout)
         return str(next(found[key] for key in ("accel", "Accel") if key in found))
     except (ValueError, StopIteration, TypeError):
-        return "tcg"
+        raise SystemExit(f"boxlite info does not name the accelerator: {done.stderr.decode()}") from None
 
 
 @contextlib.contextmanager
@@ -262,7 +318,6 @@ def make_place(options: argparse.Namespace) -> Iterator[Place]:
             image=image,
             podman=None if problem else podman,
             directory=directory,
-            accel=find_accel(boxlite, home),
         )
 
 
@@ -288,14 +343,14 @@ def main() -> None:
     results = []
     with make_place(options) as place:
         host = os.uname()
-        print(
-            f"{host.sysname} {host.release} {host.machine}, {os.cpu_count()} cpus, {place.accel}; {options.rounds} rounds"
-        )
+        print(f"{host.sysname} {host.release} {host.machine}, {os.cpu_count()} cpus; {options.rounds} rounds")
         for name in options.comparisons or COMPARISONS:
             with STAGES[name](place) as comparison:
                 results.append(report(comparison, measure(comparison, options.rounds)))
+        accel = find_accel(place)
+        print(f"\nboxes ran on {accel}")
     if options.json:
-        document = {"accel": place.accel, "rounds": options.rounds, "results": results}
+        document = {"accel": accel, "rounds": options.rounds, "results": results}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 

@@ -15,8 +15,16 @@ from pathlib import Path
 from threading import Event
 
 from engine import process
-from engine.disks.emit import TreeSize, measure_tree, write_archive
-from engine.disks.ext4 import BLOCK_BYTES, build_mke2fs, build_remove_lost_found, mke2fs_error, shape_for
+from engine.disks.emit import TreeSize, iter_xattrs, measure_tree, write_archive
+from engine.disks.ext4 import (
+    BLOCK_BYTES,
+    build_debugfs,
+    build_mke2fs,
+    debugfs_error,
+    mke2fs_error,
+    shape_for,
+    write_finishing_script,
+)
 from engine.disks.merge import Tree
 from engine.disks.qcow2 import build_qemu_img_create
 from engine.disks.spool import Spool, closing_all, spool_archive
@@ -77,15 +85,20 @@ class BaseBuild:
             def write(fd: int) -> None:
                 write_archive(tree, sources, fd)
 
-            await self._make(
-                scratch, target, need, write=write, keep_lost_found=tree.find(b"lost+found") is not None
+            script = await asyncio.to_thread(
+                write_finishing_script,
+                scratch,
+                keep_lost_found=tree.find(b"lost+found") is not None,
+                xattrs=iter_xattrs(tree),
             )
+            await self._make(scratch, target, need, script, write=write)
 
     async def from_directory(self, directory: Path, scratch: Path, target: Path) -> None:
         """Copy a directory of the host. Links are copied, not followed."""
         need = await asyncio.to_thread(_measure_directory, directory)
         keep = (directory / "lost+found").exists()
-        await self._make(scratch, target, need, directory=directory, keep_lost_found=keep)
+        script = write_finishing_script(scratch, keep_lost_found=keep, xattrs=())
+        await self._make(scratch, target, need, script, directory=directory)
 
     async def _merged(self, archives: Sequence[Archive], scratch: Path, spools: list[Spool]) -> Tree:
         tree = Tree()
@@ -128,8 +141,8 @@ class BaseBuild:
         scratch: Path,
         target: Path,
         need: TreeSize,
+        script: Path | None,
         *,
-        keep_lost_found: bool,
         write: Callable[[int], None] | None = None,
         directory: Path | None = None,
     ) -> None:
@@ -138,18 +151,14 @@ class BaseBuild:
         base = made / BASE_NAME
         shape = shape_for(need, size_gb=self.size_gb, uuid=str(uuid.uuid5(_UUID_NAMESPACE, self.key)))
         self._check_room(scratch, need)
-        command = self.wrap(build_mke2fs(base, shape, str(directory) if directory else "-"))
-        timeout_s = _MKE2FS_LEAST_S + need.blocks * BLOCK_BYTES / _MKE2FS_BYTES_PER_S
-        if write is None:
-            completed = await process.run(command, timeout_s=timeout_s, check=False)
-        else:
-            completed = await _run_fed(command, write, timeout_s)
-        if completed.exit_status != 0:
-            raise mke2fs_error(completed, what=self.what)
-        if not keep_lost_found:
-            await process.run(self.wrap(build_remove_lost_found(base)))
         overlay = made / OVERLAY_NAME
-        await process.run(self.wrap(build_qemu_img_create(overlay, target / BASE_NAME, shape.size_bytes)))
+        filling = self._fill(
+            base, build_mke2fs(base, shape, str(directory) if directory else "-"), need, script, write
+        )
+        making = process.run(self.wrap(build_qemu_img_create(overlay, target / BASE_NAME, shape.size_bytes)))
+        for failure in await asyncio.gather(filling, making, return_exceptions=True):
+            if failure is not None and isinstance(failure, BaseException):
+                raise failure
         base.chmod(0o444)
         overlay.chmod(0o444)
         record = {
@@ -159,6 +168,30 @@ class BaseBuild:
             "uuid": shape.uuid,
         }
         write_atomic(made / RECORD_NAME, json.dumps(record, indent=2).encode() + b"\n", mode=0o444)
+
+    async def _fill(
+        self,
+        base: Path,
+        mke2fs: Command,
+        need: TreeSize,
+        script: Path | None,
+        write: Callable[[int], None] | None,
+    ) -> None:
+        """Make the ext4 and finish it."""
+        timeout_s = _MKE2FS_LEAST_S + need.blocks * BLOCK_BYTES / _MKE2FS_BYTES_PER_S
+        command = self.wrap(mke2fs)
+        if write is None:
+            completed = await process.run(command, timeout_s=timeout_s, check=False)
+        else:
+            completed = await _run_fed(command, write, timeout_s)
+        if completed.exit_status != 0:
+            raise mke2fs_error(completed, what=self.what)
+        if script is not None:
+            finished = await process.run(
+                self.wrap(build_debugfs(base, script)), timeout_s=timeout_s, check=False
+            )
+            if failure := debugfs_error(finished, what=self.what):
+                raise failure
 
     def _check_room(self, scratch: Path, need: TreeSize) -> None:
         free, wanted = shutil.disk_usage(scratch).free, need.blocks * BLOCK_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine.disks.merge import Inode, Tree
@@ -57,9 +57,8 @@ def write_archive(tree: Tree, sources: Sequence[int], fd: int) -> None:
     The first name of a file that has several carries it, the others are hard links to that name.
     """
     if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(
-            PermissionError
-        ):  # this user's pipes are at their limit: a small one is only slower
+        # Refused where it is no pipe, or where this user's pipes are at their limit: that is only slower.
+        with contextlib.suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     output = _Output(fd)
     first_names: dict[int, bytes] = {}
@@ -108,6 +107,17 @@ def measure_tree(tree: Tree, block_bytes: int) -> TreeSize:
         inodes += 1
         blocks += _file_blocks(node.inode.entry, block_bytes)
     return TreeSize(inodes=inodes, blocks=blocks)
+
+
+def iter_xattrs(tree: Tree) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """The path, name and value of every extended attribute, once for a file with several names."""
+    seen: set[int] = set()
+    for path, node in tree.walk():
+        if not node.inode.entry.xattrs or id(node.inode) in seen:
+            continue
+        seen.add(id(node.inode))
+        for name, value in node.inode.entry.xattrs:
+            yield path, name, value
 
 
 def _file_blocks(entry: TarEntry, block_bytes: int) -> int:

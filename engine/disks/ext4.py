@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,13 @@ _FEATURES = (
     "large_file", "huge_file", "dir_nlink", "extra_isize", "metadata_csum", "metadata_csum_seed",
 )  # fmt: skip
 """Named one by one, so that the host's mke2fs.conf has no say."""
+
+_XATTR_OF_MKE2FS = b"security.capability"
+_DEBUGFS_LINE_BYTES = 8000
+"""debugfs reads its scripts in lines of BUFSIZ (8192 with glibc)."""
+
+XattrOf = tuple[bytes, bytes, bytes]
+"""A path without a leading slash, an attribute's name and its value."""
 
 _SUPERBLOCK_OFFSET = 1024
 _MAGIC_AND_STATE = struct.Struct(
@@ -64,12 +72,51 @@ def build_mke2fs(image: Path, shape: Ext4Shape, source: str) -> Command:
     )  # fmt: skip
 
 
-def build_remove_lost_found(image: Path) -> Command:
-    """mke2fs always makes `/lost+found`, which no image has; e2fsck makes it anew when it ever needs one."""
+def build_debugfs(image: Path, script: Path) -> Command:
+    """The command that carries out a script of debugfs commands on `image`."""
     return Command(
-        argv=("debugfs", "-w", "-R", "rmdir /lost+found", str(image)),
-        env={"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"},
+        argv=("debugfs", "-w", "-f", str(script), str(image)), env={"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"}
     )
+
+
+def write_finishing_script(
+    directory: Path, *, keep_lost_found: bool, xattrs: Iterable[XattrOf]
+) -> Path | None:
+    """Write what mke2fs leaves to be done as a script for debugfs, with the files it needs; None when it is nothing.
+
+    mke2fs always makes `/lost+found`, which no image has (e2fsck makes it anew when it ever needs one), and of an
+    archive's extended attributes it takes only `security.capability`.
+    """
+    lines = [] if keep_lost_found else [b"rmdir /lost+found"]
+    values: dict[bytes, Path] = {}
+    for path, name, value in xattrs:
+        if name == _XATTR_OF_MKE2FS:
+            continue
+        if value not in values:
+            values[value] = directory / f"xattr-{len(values)}"
+            values[value].write_bytes(value)
+        target = b'"/' + path.replace(b'"', b'""') + b'"'
+        lines.append(b"ea_set -f %s %s %s" % (bytes(values[value]), target, name))
+        if len(lines[-1]) > _DEBUGFS_LINE_BYTES or any(byte < 32 for byte in lines[-1]) or b" " in name:
+            raise UnsupportedError(
+                f"the extended attribute {name!r} of {path!r} has a name that cannot be stored"
+            )
+    if not lines:
+        return None
+    script = directory / "debugfs-script"
+    script.write_bytes(b"\n".join(lines) + b"\n")
+    return script
+
+
+def debugfs_error(completed: Completed, *, what: str) -> BoxliteError | None:
+    """debugfs ends with 0 whatever happens; what failed is on its stderr, after the line with its version."""
+    troubles = [
+        line for line in completed.stderr_tail.splitlines() if line and not line.startswith("debugfs ")
+    ]
+    if completed.exit_status == 0 and not troubles:
+        return None
+    last = troubles[-1] if troubles else f"debugfs ended with status {completed.exit_status}"
+    return ImageError(f"making the disk of {what}: {last}")
 
 
 def mke2fs_error(completed: Completed, *, what: str) -> BoxliteError:

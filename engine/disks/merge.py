@@ -138,15 +138,15 @@ class _Application:
         return names
 
     def _white_out(self, directory: list[bytes], name: bytes) -> None:
+        hidden = name.removeprefix(_WHITEOUT)
+        if hidden in (b"", b".", b".."):
+            raise ImageError(f"{self.what} has a whiteout of {_shown(hidden)}, which is no name")
         parent = self._directory(directory, make_for=None)
         if parent is None or parent.children is None:
             return
         if name == _OPAQUE:
             parent.children.clear()
         elif not name.startswith(_AUFS):
-            hidden = name.removeprefix(_WHITEOUT)
-            if hidden in (b"", b".", b".."):
-                raise ImageError(f"{self.what} has a whiteout of {_shown(hidden)}, which is no name")
             parent.children.pop(hidden, None)
 
     def _place(self, names: list[bytes], entry: TarEntry) -> bool:

@@ -22,7 +22,7 @@ def parse_challenges(header: str) -> list[Challenge]:
     """Read a WWW-Authenticate header, which may hold several challenges."""
     header = header[:_MAX_CHARS]
     starts = list(_SCHEME.finditer(header))
-    ends = [match.start() for match in starts[1:]] + [len(header)]
+    ends = [match.start() for match in starts[1:]] + [len(header)] * bool(starts)
     return [
         Challenge(scheme=match[1].lower(), parameters=_parameters(header[match.end() : end]))
         for match, end in zip(starts, ends, strict=True)

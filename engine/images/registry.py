@@ -7,7 +7,7 @@ second to load.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 from typing import NoReturn
@@ -100,6 +100,27 @@ class RegistryClient:
         except OSError as error:
             raise storage_error(error, f"storing {what}") from error
 
+    def push_files(self, files: Sequence[Path], media_type: str) -> str:
+        """Push files as one artifact under our reference; the manifest's digest. oras does the work and reports a refusal
+        as ValueError."""
+        target = f"{self.endpoint.host}/{self.endpoint.repository}:{self.reference.tag or 'latest'}"
+        try:
+            response = self._transport.push(
+                target,
+                files=[f"{path}:{media_type}" for path in files],
+                disable_path_validation=True,
+                quiet=True,
+            )
+        except ValueError as error:
+            raise self._refused_push(error) from error
+        return str(response.headers.get("Docker-Content-Digest", ""))
+
+    def _refused_push(self, error: ValueError) -> BoxliteError:
+        text = f"registry {self.endpoint.host} refused to take {self.reference.familiar}: {error}"
+        if "401" in text or "403" in text:
+            return RegistryAuthError(text, hint=self._transport.login_hint)
+        return NetworkError(text)
+
     def _fetch_some(self, blob: Descriptor, part: Path, report: Report, what: str) -> bool:
         """One request's worth; True when the blob is whole, False when the transfer broke off."""
         with open_partial(blob, part) as partial:
@@ -149,9 +170,10 @@ class RegistryClient:
         try:
             return self._transport.do_request(url, headers=headers, stream=True)
         except requests.RequestException as error:
-            raise self._unreachable(error) from error
+            raise self.unreachable(error) from error
 
-    def _unreachable(self, error: Exception) -> NetworkError:
+    def unreachable(self, error: Exception) -> NetworkError:
+        """The error that a failure of the connection means."""
         where = f"registry {self.endpoint.host} cannot be reached for {self.reference.familiar}"
         reason = _root_reason(error)
         if isinstance(error, requests.exceptions.SSLError):

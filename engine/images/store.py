@@ -57,7 +57,7 @@ class ImageStore:
 
         Raises ImageNotFoundError, or InvalidArgumentError when a prefix fits several.
         """
-        row, reference = await self._get_row(text)
+        row, reference, _ = await self._get_row(text)
         image = await self._load(row, reference)
         if image is None:
             raise ImageNotFoundError(
@@ -121,7 +121,7 @@ class ImageStore:
         reference = ImageReference.parse(target)
         if reference.digest is not None:
             raise InvalidArgumentError(f"{target!r} has a digest; a new name cannot have one")
-        row, _ = await self._get_row(source)
+        row, _, _ = await self._get_row(source)
         async with self._db() as db:
             await db.name(str(reference), row.manifest_digest)
         await self._write_index()
@@ -133,8 +133,7 @@ class ImageStore:
         `used` are the manifests that boxes need: such an image loses its last name only with `force`, and stays. Blobs
         that nothing else needs go too, unless a pull is under way; a later removal then takes them.
         """
-        row, reference = await self._get_row(text)
-        by_name = reference in row.names
+        row, reference, by_name = await self._get_row(text)
         if not by_name and len(row.names) > 1 and not force:
             raise InvalidArgumentError(
                 f"image {text} has several names: {', '.join(row.names)}",
@@ -211,8 +210,8 @@ class ImageStore:
             (row for row in rows if reference.digest != row.config_digest and _is_from(row, reference)), None
         )
 
-    async def _get_row(self, text: str) -> tuple[ImageRow, str]:
-        """The row and the reference that `text` stands for."""
+    async def _get_row(self, text: str) -> tuple[ImageRow, str, bool]:
+        """The row and the reference that `text` stands for, and whether `text` is one of its names."""
         async with self._db() as db:
             if is_digest(text):
                 rows = await db.find_by_digest(text)
@@ -220,14 +219,14 @@ class ImageStore:
                 reference = _parse_or_none(text)
                 row = await self._find_row(db, reference) if reference else None
                 if row is not None:
-                    return row, str(reference)
+                    return row, str(reference), str(reference) in row.names
                 prefix = _ID_PREFIX.fullmatch(text)
                 rows = await db.find_by_prefix(prefix[1]) if prefix else []
         if not rows:
             raise ImageNotFoundError(f"image {text} is not here", hint=f"`boxlite pull {text}` fetches it")
         if len({row.config_digest for row in rows}) > 1:
             raise InvalidArgumentError(f"{text} fits several images", hint="give more digits of the id")
-        return rows[0], rows[0].names[0] if rows[0].names else _digest_name(rows[0])
+        return rows[0], rows[0].names[0] if rows[0].names else _digest_name(rows[0]), False
 
     async def _load(self, row: ImageRow, reference: str) -> Image | None:
         """The image of a row, or None when a blob of it is not there."""

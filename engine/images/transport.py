@@ -160,13 +160,23 @@ class RegistryTransport(oras.provider.Registry):  # type: ignore[misc]  # oras h
             if response.status_code != 401 or not challenge or challenge in asked:
                 return response
             asked.add(challenge)
-            with self._lock:
-                if self._authorization == authorization:  # nobody else has answered it meanwhile
-                    answer = self._answer(parse_challenges(challenge))
-                    if answer is None or answer == authorization:
-                        return response
-                    self._authorization = answer
+            if not self._answered(challenge, authorization, response):
+                return response
             response.close()
+
+    def _answered(self, challenge: str, refused: str, response: requests.Response) -> bool:
+        """Find another Authorization header than the refused one; False when there is none."""
+        try:
+            with self._lock:
+                if self._authorization == refused:  # or another thread has answered meanwhile
+                    answer = self._answer(parse_challenges(challenge))
+                    if answer is None or answer == refused:
+                        return False
+                    self._authorization = answer
+        except BaseException:
+            response.close()
+            raise
+        return True
 
     def _answer(self, challenges: list[Challenge]) -> str | None:
         """The Authorization header that meets one of the challenges, or None."""

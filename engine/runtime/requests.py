@@ -106,6 +106,7 @@ def container_init_request(
         argv=container_argv(spec, config),
         env=container_env(spec, config, hostname=hostname_of(record)),
         working_dir=spec.working_dir or config.working_dir,
+        create_working_dir=not spec.working_dir,
         user=spec.user or config.user,
         tty=spec.tty,
         stdin=spec.stdin_open,

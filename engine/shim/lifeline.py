@@ -16,7 +16,7 @@ from pathlib import Path
 
 from engine.errors import BoxliteError, EngineError
 from engine.process import process_start_ticks
-from engine.shim.plan import LaunchPlan, Verdict
+from engine.shim.plan import COLLECTED, RELEASED, LaunchPlan, Verdict
 
 MESSAGE_HEADER = struct.Struct(">I")
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
@@ -35,10 +35,11 @@ class Shim:
     async def send(self, message: LaunchPlan | Verdict) -> None:
         """First the plan, later the verdict. A shim that is gone is noticed by whoever waits for its answers."""
         document = pickle.dumps(message)
+        await self._send_bytes(MESSAGE_HEADER.pack(len(document)) + document)
+
+    async def _send_bytes(self, message: bytes) -> None:
         with contextlib.suppress(OSError):
-            await asyncio.get_running_loop().sock_sendall(
-                self._lifeline, MESSAGE_HEADER.pack(len(document)) + document
-            )
+            await asyncio.get_running_loop().sock_sendall(self._lifeline, message)
 
     async def wait_machine(self) -> None:
         """Until the machine's process exists. Raises EngineError with the shim's reason when it cannot be started."""
@@ -50,10 +51,12 @@ class Shim:
 
     async def release(self) -> None:
         """Let an attached box go on when this process ends."""
-        await self.send(Verdict())
+        await self._send_bytes(RELEASED)
 
     async def wait_ended(self) -> dict[str, object]:
-        """Until the shim has recorded the box's end and is gone; what it said last."""
+        """Say that nothing more is wanted of the machine, and wait until the shim has recorded the box's end and is
+        gone; what it said last."""
+        await self._send_bytes(COLLECTED)
         last: dict[str, object] = {}
         while (answer := await self._next()) is not None:
             last = answer

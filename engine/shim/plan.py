@@ -54,3 +54,9 @@ class Verdict:
 
     failure: str | None = None
     exit_code: int | None = None
+
+
+RELEASED = b"R"
+"""Sent by the starter of an attached box after the verdict: let the box go on when I end."""
+COLLECTED = b"C"
+"""Sent by it at the end: I have the output and the exit status, the machine may go."""

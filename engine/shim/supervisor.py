@@ -15,9 +15,11 @@ from engine.errors import BoxliteError
 from engine.layout import BoxLayout, Layout
 from engine.shim.control import ControlServer
 from engine.shim.lifeline import MESSAGE_HEADER
-from engine.shim.plan import LaunchPlan, Verdict
+from engine.shim.plan import RELEASED, LaunchPlan, Verdict
 from engine.shim.restart import backoff_s, should_restart
 from engine.shim.run import Ending, Run
+
+COLLECT_TIMEOUT_S = 5.0
 
 
 class Supervisor:
@@ -33,6 +35,7 @@ class Supervisor:
         self.restarts = 0
         self._verdict: asyncio.Future[Verdict]
         self._stop_asked = asyncio.Event()
+        self._collected = asyncio.Event()
         self._active_at = time.monotonic()
         self._background: list[asyncio.Task[None]] = []
 
@@ -58,12 +61,20 @@ class Supervisor:
         try:
             await self.run.launch()
             self._say({"machine": self.run.pid})
-            return await self.run.over()
+            ending = await self.run.over()
+            await self._let_starter_collect(ending)
+            return ending
         except BoxliteError as error:
             self._say({"error": error.message, "hint": error.hint or ""})
             return Ending(reason=error.message, failed=True)
         finally:
             await self.run.clean_up()
+
+    async def _let_starter_collect(self, ending: Ending) -> None:
+        """The machine still holds the last answers to an attached starter; give it a moment to take them."""
+        if self.plan.attached and ending.exit_code is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._collected.wait(), COLLECT_TIMEOUT_S)
 
     async def _further_run(self) -> Ending:
         """A run that the restart policy asked for: this process does the starter's part."""
@@ -114,11 +125,19 @@ class Supervisor:
                 return
             await self._after_boot()
             if self.plan.attached:
-                released = b""
-                with contextlib.suppress(OSError):
-                    released = await reader.read()
-                if not released:
-                    self.begin_stop("the command it was attached to ended")
+                await self._follow_attached(reader)
+
+    async def _follow_attached(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while word := await reader.read(1):
+                if word == RELEASED:
+                    return
+                self._collected.set()
+            self.begin_stop("the command it was attached to ended")
+        except OSError:
+            self.begin_stop("the command it was attached to was lost")
+        finally:
+            self._collected.set()
 
     def _say(self, answer: dict[str, object]) -> None:
         with contextlib.suppress(OSError):

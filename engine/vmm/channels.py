@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 
+from engine.errors import DeadlineError
 from guest.wire.constants import MAX_EVENT_BYTES
 
 CONSOLE_TAIL_BYTES = 8192
@@ -19,10 +20,20 @@ class ConsoleTail:
 
     def __init__(self) -> None:
         self._tail = bytearray()
+        self._begun = asyncio.Event()
 
     def add(self, chunk: bytes) -> None:
         self._tail += chunk
         del self._tail[:-CONSOLE_TAIL_BYTES]
+        self._begun.set()
+
+    async def wait_first(self, *, timeout_s: float) -> None:
+        """Until something was printed, or the console is closed. Raises DeadlineError."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._begun.wait()
+        except TimeoutError as error:
+            raise DeadlineError(f"the machine printed nothing within {timeout_s:g} s of its start") from error
 
     @property
     def text(self) -> str:
@@ -34,6 +45,7 @@ class ConsoleTail:
         """Take in everything until the machine is gone."""
         async for chunk in chunks(console):
             self.add(chunk)
+        self._begun.set()
 
 
 async def chunks(channel: socket.socket, size_bytes: int = READ_BYTES) -> AsyncIterator[bytes]:

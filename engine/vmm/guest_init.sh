@@ -8,6 +8,7 @@ bb=/bin/busybox
 $bb mount -t proc -o nosuid,nodev,noexec proc /proc
 $bb mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
 $bb mount -t devtmpfs -o nosuid,mode=755 devtmpfs /dev
+echo "boxlite: the kernel is up"
 
 while read -r module; do
     $bb insmod "/modules/$module.ko"
@@ -42,7 +43,7 @@ $bb mount -t tmpfs -o nosuid,nodev,mode=1777,size=16m tmpfs /newroot/dev/shm
 $bb mount -t cgroup2 -o nosuid,nodev,noexec,memory_recursiveprot cgroup2 /newroot/sys/fs/cgroup
 $bb cp -R /agent /newroot/run/agent
 
-exec $bb env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/root \
+exec $bb env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/root NO_COLOR=1 \
     $bb switch_root -c /dev/console /newroot /usr/bin/python3 -I -X frozen_modules=on -c '
 import sys
 sys.path.insert(0, "/run/agent")

@@ -31,7 +31,7 @@ class Monitor:
                 return await self._client.execute(command, dict(arguments or {}))
         except TimeoutError as error:
             raise DeadlineError(f"QEMU did not answer {command} within {COMMAND_TIMEOUT_S:g} s") from error
-        except (QMPError, OSError) as error:
+        except (QMPError, OSError, EOFError) as error:
             raise EngineError(f"{command} failed: {error}") from error
 
     async def save(self, path: str, *, timeout_s: float = 60.0) -> None:
@@ -73,10 +73,10 @@ async def open_monitor(channel: socket.socket, *, timeout_s: float = 10.0) -> As
     try:
         async with asyncio.timeout(timeout_s):
             await client.connect(channel)
-    except (TimeoutError, QMPError, OSError) as error:
+    except (TimeoutError, QMPError, OSError, EOFError) as error:
         raise EngineError(f"QEMU's control channel did not answer: {error}") from error
     try:
         yield Monitor(client)
     finally:
-        with contextlib.suppress(QMPError, OSError, asyncio.CancelledError):
+        with contextlib.suppress(QMPError, OSError, EOFError, asyncio.CancelledError):
             await client.disconnect()

@@ -23,9 +23,11 @@ from engine.vmm.monitor import open_monitor
 from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
 from guest.wire.constants import PORTAL_PORTS
 
-BOOT_TIMEOUT_S = {Accel.TCG: 60.0, Accel.KVM: 20.0, Accel.HVF: 20.0}
-ATTEMPTS = 3
-"""About one boot in fifty hangs early under tcg, so a boot that misses its deadline is tried again."""
+KERNEL_TIMEOUT_S = {Accel.TCG: 20.0, Accel.KVM: 5.0, Accel.HVF: 5.0}
+"""Until the first word on the console. About one boot in fifty hangs before it under tcg, and is then tried again."""
+BOOT_TIMEOUT_S = {Accel.TCG: 90.0, Accel.KVM: 20.0, Accel.HVF: 20.0}
+"""Until the agent is ready: 6 to 8 s under tcg on an idle host."""
+ATTEMPTS = 4
 
 
 def find_template(layout: Layout, shape: Shape) -> Template | None:
@@ -132,6 +134,7 @@ async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, securit
     console = asyncio.create_task(tail.follow(machine.channels.console))
     try:
         async with open_monitor(machine.channels.qmp) as monitor:
+            await tail.wait_first(timeout_s=KERNEL_TIMEOUT_S[shape.accel])
             await _wait_ready(machine, timeout_s=BOOT_TIMEOUT_S[shape.accel])
             await monitor.save(str(state))
     except BoxliteError as error:

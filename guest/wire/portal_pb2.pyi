@@ -23,10 +23,11 @@ class ContainerInitReply(_message.Message):
     def __init__(self, pid: _Optional[int] = ...) -> None: ...
 
 class ContainerInitRequest(_message.Message):
-    __slots__ = ["argv", "ca_certificates", "capabilities", "disk_is_new", "env", "files_only", "init_process", "memory_limit_bytes", "mounts", "pids_limit", "privileged", "read_only", "shm_size_bytes", "size", "stdin", "tty", "ulimits", "user", "working_dir"]
+    __slots__ = ["argv", "ca_certificates", "capabilities", "create_working_dir", "disk_is_new", "env", "files_only", "init_process", "memory_limit_bytes", "mounts", "pids_limit", "privileged", "read_only", "shm_size_bytes", "size", "stdin", "tty", "ulimits", "user", "working_dir"]
     ARGV_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     CA_CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    CREATE_WORKING_DIR_FIELD_NUMBER: _ClassVar[int]
     DISK_IS_NEW_FIELD_NUMBER: _ClassVar[int]
     ENV_FIELD_NUMBER: _ClassVar[int]
     FILES_ONLY_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +47,7 @@ class ContainerInitRequest(_message.Message):
     argv: _containers.RepeatedScalarFieldContainer[str]
     ca_certificates: _containers.RepeatedScalarFieldContainer[str]
     capabilities: _containers.RepeatedScalarFieldContainer[str]
+    create_working_dir: bool
     disk_is_new: bool
     env: _containers.RepeatedScalarFieldContainer[str]
     files_only: bool
@@ -62,7 +64,7 @@ class ContainerInitRequest(_message.Message):
     ulimits: _containers.RepeatedCompositeFieldContainer[Ulimit]
     user: str
     working_dir: str
-    def __init__(self, argv: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., working_dir: _Optional[str] = ..., user: _Optional[str] = ..., tty: bool = ..., stdin: bool = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., capabilities: _Optional[_Iterable[str]] = ..., privileged: bool = ..., read_only: bool = ..., memory_limit_bytes: _Optional[int] = ..., pids_limit: _Optional[int] = ..., shm_size_bytes: _Optional[int] = ..., ulimits: _Optional[_Iterable[_Union[Ulimit, _Mapping]]] = ..., init_process: bool = ..., ca_certificates: _Optional[_Iterable[str]] = ..., disk_is_new: bool = ..., files_only: bool = ...) -> None: ...
+    def __init__(self, argv: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., working_dir: _Optional[str] = ..., user: _Optional[str] = ..., tty: bool = ..., stdin: bool = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., capabilities: _Optional[_Iterable[str]] = ..., privileged: bool = ..., read_only: bool = ..., memory_limit_bytes: _Optional[int] = ..., pids_limit: _Optional[int] = ..., shm_size_bytes: _Optional[int] = ..., ulimits: _Optional[_Iterable[_Union[Ulimit, _Mapping]]] = ..., init_process: bool = ..., ca_certificates: _Optional[_Iterable[str]] = ..., disk_is_new: bool = ..., files_only: bool = ..., create_working_dir: bool = ...) -> None: ...
 
 class ContainerStartReply(_message.Message):
     __slots__ = []

@@ -61,17 +61,17 @@ class Boxlite:
             self("rm", "-f", *names)
 
 
-def default_home() -> Path:
-    """Where the guest image and templates of this user are kept between test runs."""
-    return Path(os.environ.get("BOXLITE_TEST_CACHE", Path.home() / ".cache" / "boxlite-tests"))
+def shared_home() -> Path:
+    """The user's own home, whose guest image and templates tests share; nothing else of it is touched."""
+    return Path(os.environ.get("BOXLITE_HOME") or Path.home() / ".boxlite")
 
 
-def make_home(home: Path, cache: Path) -> Path:
+def make_home(home: Path) -> Path:
     """A home of its own that shares what is costly to build."""
     home.mkdir(mode=0o700, parents=True)
     for name in ("guest", "templates"):
-        (cache / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        (home / name).symlink_to(cache / name)
+        (shared_home() / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / name).symlink_to(shared_home() / name)
     return home
 
 

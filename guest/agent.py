@@ -1,0 +1,151 @@
+"""The agent put together: ports, services, events and output."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from grpclib.config import Configuration
+from grpclib.protocol import H2Protocol
+from grpclib.server import Server
+from h2.settings import SettingCodes
+
+from guest.cgroups import setup_cgroups
+from guest.container import Container
+from guest.identity import prepare_network
+from guest.ports import Port as SerialPort
+from guest.ports import PortalPort, PortPoller, find_ports
+from guest.reaper import Reaper
+from guest.services.container import ContainerService
+from guest.services.execution import ExecutionService
+from guest.services.files import FilesService
+from guest.services.guest import GuestService
+from guest.sessions import Sessions
+from guest.warmup import warm_up
+from guest.wire.constants import (
+    EVENTS_PORT_NAME,
+    MAIN_EXECUTION,
+    MAX_EVENT_BYTES,
+    MAX_FRAME_BYTES,
+    OUTPUT_FRAME_BYTES,
+    OUTPUT_HEADER,
+    OUTPUT_PORT_NAME,
+    PORTAL_PORT_NAME,
+    PORTAL_PORTS,
+)
+
+WORK_DIR = Path("/run/box")
+_OUTPUT_QUEUE_BYTES = 1 << 20
+_ACTIVITY_INTERVAL_S = 1.0
+_WINDOW_BYTES = 4 << 20
+_MAX_STREAMS = 256
+
+
+class EventPort(SerialPort):
+    """The port on which the agent tells the shim what happens."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self._last_activity = float("-inf")
+
+    def send(self, event: dict[str, Any]) -> None:
+        line = json.dumps(event).encode()[: MAX_EVENT_BYTES - 1] + b"\n"
+        self.write(line)
+
+    def activity(self) -> None:
+        now = time.monotonic()
+        if now - self._last_activity >= _ACTIVITY_INTERVAL_S:
+            self._last_activity = now
+            self.send({"event": "activity"})
+
+
+class OutputPort(SerialPort):
+    """The port that carries the main command's output as frames, for the log."""
+
+    def __init__(self, fd: int, sessions: Sessions) -> None:
+        super().__init__(fd)
+        self._sessions = sessions
+        self._held_back = False
+
+    def send(self, stream: int, data: bytes) -> bool:
+        """Queue output; False when the host is too far behind and the command has to wait."""
+        for start in range(0, len(data), OUTPUT_FRAME_BYTES):
+            part = data[start : start + OUTPUT_FRAME_BYTES]
+            self.write(OUTPUT_HEADER.pack(stream, len(part)) + part)
+        self._held_back = self.queued_bytes >= _OUTPUT_QUEUE_BYTES
+        return not self._held_back
+
+    def on_flushed(self) -> None:
+        if self._held_back and self.queued_bytes < _OUTPUT_QUEUE_BYTES // 2:
+            self._held_back = False
+            main = self._sessions.find(MAIN_EXECUTION)
+            if main is not None:
+                main.resume()
+
+
+class PortalServer(Server):
+    """grpclib's server, whose connections come from ports instead of a listening socket."""
+
+    def new_connection(self) -> asyncio.Protocol:
+        made = self._protocol_factory()
+        return _PortalProtocol(made.handler, made.config, made.h2_config)
+
+
+class _PortalProtocol(H2Protocol):
+    """HTTP/2 with frames as large as our messages: what costs here is their number."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        http2 = self.connection._connection
+        http2.update_settings({
+            SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
+            SettingCodes.MAX_CONCURRENT_STREAMS: _MAX_STREAMS,
+        })  # fmt: skip
+        self.connection.flush()
+
+
+async def serve(work_dir: Path = WORK_DIR) -> None:
+    """Serve the portal for the rest of the machine's life."""
+    loop = asyncio.get_running_loop()
+    work_dir.mkdir(exist_ok=True, mode=0o700)
+    _, box = setup_cgroups()
+    reaper = Reaper()
+    reaper.install(loop)
+    sessions = Sessions()
+    paths = find_ports()
+    events = EventPort(os.open(paths[EVENTS_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
+    output = OutputPort(os.open(paths[OUTPUT_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK), sessions)
+    container = Container(
+        reaper=reaper, sessions=sessions, cgroup=box, work_dir=work_dir, notify=events.send, on_output=output.send,
+    )  # fmt: skip
+    guest = GuestService(container)
+    server = PortalServer(
+        [
+            guest,
+            ContainerService(container, guest),
+            ExecutionService(container, sessions, events.activity),
+            FilesService(container, reaper, events.activity),
+        ],
+        config=Configuration(
+            _keepalive_time=None,
+            http2_connection_window_size=_WINDOW_BYTES,
+            http2_stream_window_size=_WINDOW_BYTES,
+        ),
+    )
+    poller = PortPoller(loop)
+    poller.register(events)
+    poller.register(output)
+    for number in range(PORTAL_PORTS):
+        device = os.open(paths[PORTAL_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        poller.register(PortalPort(device, server.new_connection))
+    prepare_network()
+    await warm_up(server.new_connection, reaper)
+    gc.collect()
+    gc.freeze()
+    events.send({"event": "ready"})
+    await loop.create_future()

@@ -1,0 +1,105 @@
+"""The machine's cgroups (cgroup v2).
+
+    /agent         the agent; a share of the memory is kept for it
+    /box           the container: its limits, its main command
+    /box/exec-ID   one execution each, so that all its descendants can be counted and killed
+
+No controller is enabled below /box: processes may then live in it beside its children (cgroups(7), "no internal
+processes" holds only for enabled controllers).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+AGENT_RESERVE_BYTES = 48 << 20
+_CONTROLLERS = ("cpu", "io", "memory", "pids")
+
+
+class Cgroup:
+    """One group, by its path. Made by `create`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def procs_path(self) -> Path:
+        return self.path / "cgroup.procs"
+
+    def create(self) -> Cgroup:
+        self.path.mkdir(exist_ok=True)
+        return self
+
+    def child(self, name: str) -> Cgroup:
+        return Cgroup(self.path / name)
+
+    def set(self, knob: str, value: int | str) -> None:
+        (self.path / knob).write_text(str(value))
+
+    def kill(self) -> None:
+        """SIGKILL every process in it and below, also those forking at this moment."""
+        with contextlib.suppress(FileNotFoundError):
+            self.set("cgroup.kill", 1)
+
+    def processes(self) -> list[int]:
+        """Ids of the processes in it and below."""
+        pids: list[int] = []
+        for folder, _, _ in os.walk(self.path):
+            with contextlib.suppress(OSError):
+                pids += [int(line) for line in (Path(folder) / "cgroup.procs").read_text().split()]
+        return pids
+
+    @property
+    def populated(self) -> bool:
+        return self.read_fields("cgroup.events").get("populated", 0) != 0
+
+    def read_fields(self, knob: str) -> dict[str, int]:
+        """A flat-keyed file (`name value` lines) as a dict; empty when it is not there."""
+        try:
+            lines = (self.path / knob).read_text().splitlines()
+        except OSError:
+            return {}
+        return {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
+
+    def read_number(self, knob: str) -> int:
+        """A file with one number; 0 for "max" and when it is not there."""
+        try:
+            text = (self.path / knob).read_text().strip()
+        except OSError:
+            return 0
+        return int(text) if text.isdigit() else 0
+
+    def remove(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+
+def setup_cgroups(root: Path = CGROUP_ROOT) -> tuple[Cgroup, Cgroup]:
+    """Make the agent's group and the box's, move this process into the first, and return (agent, box)."""
+    agent, box = Cgroup(root / "agent").create(), Cgroup(root / "box").create()
+    agent.set("cgroup.procs", 0)
+    available = (root / "cgroup.controllers").read_text().split()
+    enabled = " ".join(f"+{name}" for name in _CONTROLLERS if name in available)
+    (root / "cgroup.subtree_control").write_text(enabled)
+    agent.set("memory.min", AGENT_RESERVE_BYTES)
+    limit_box(box)
+    Path("/proc/self/oom_score_adj").write_text("-1000")
+    return agent, box
+
+
+def limit_box(box: Cgroup, *, memory_bytes: int = 0, pids: int = 0) -> None:
+    """Set the box's limits; 0: as much as the machine has, but for what the agent needs."""
+    total = _memory_total_bytes()
+    most = max(total - AGENT_RESERVE_BYTES, total // 2)
+    box.set("memory.max", min(memory_bytes, most) if memory_bytes else most)
+    threads = int(Path("/proc/sys/kernel/threads-max").read_text())
+    most_pids = max(64, threads - max(64, threads // 10))
+    box.set("pids.max", min(pids, most_pids) if pids else most_pids)
+
+
+def _memory_total_bytes() -> int:
+    with Path("/proc/meminfo").open() as file:
+        return int(file.readline().split()[1]) * 1024

@@ -1,0 +1,528 @@
+"""The box's container: its disk, its view of the machine, and the life of its main command."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from guest.cgroups import Cgroup, limit_box
+from guest.crun import Crun
+from guest.errors import GuestError, from_os_error
+from guest.mounts import MS_NOATIME, MS_NODEV, MS_NOSUID, freeze, mount, sync_file_system, thaw, unmount
+from guest.oci import (
+    ALL_CAPABILITIES,
+    DEFAULT_SHM_BYTES,
+    BindMount,
+    ContainerSpec,
+    ProcessSpec,
+    TmpfsMount,
+    build_config,
+    build_process,
+    default_env,
+    merge_env,
+)
+from guest.reaper import Reaper, exit_code_and_signal
+from guest.rootfs import (
+    exists_in_root,
+    is_directory_in_root,
+    make_directories_in_root,
+    open_in_root,
+    read_in_root,
+)
+from guest.sessions import Ending, Execution, Sessions
+from guest.users import User, find_user
+from guest.wire.constants import BOX_DISK_SERIAL, MAIN_EXECUTION, SHARE_TAG
+
+_CLIENTS_DRAIN_S = 5.0
+_KILLED_S = 10.0
+_SHARE_OPTIONS = "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=client"
+_TRUST_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
+
+Notify = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What the machine was told it is, as far as the container shows it."""
+
+    hostname: str
+    machine_id: str
+    hosts: str
+    resolv: str
+    ephemeral: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRequest:
+    """The container to make: what the host asked for, apart from its wire form."""
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    working_dir: str = "/"
+    create_working_dir: bool = False
+    user: str = ""
+    tty: bool = False
+    stdin: bool = False
+    rows: int = 0
+    cols: int = 0
+    binds: tuple[BindMount, ...] = ()
+    tmpfs: tuple[TmpfsMount, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    privileged: bool = False
+    read_only: bool = False
+    memory_bytes: int = 0
+    pids: int = 0
+    shm_bytes: int = 0
+    rlimits: tuple[tuple[str, int, int], ...] = ()
+    ca_certificates: tuple[str, ...] = ()
+    init_process: bool = False
+    files_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRequest:
+    """Another command to run in the container; empty fields are the container's own."""
+
+    execution_id: str
+    argv: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    tty: bool = False
+    stdin: bool = False
+    rows: int = 0
+    cols: int = 0
+    timeout_s: float = 0.0
+    privileged: bool = False
+    detach: bool = False
+
+
+class Container:
+    """Made once in a machine's life: `initialize`, `start`, executions, and the end when the main command ends.
+
+    `notify` sends an event to the host; `on_output` gets the main command's output (see Execution).
+    """
+
+    def __init__(
+        self,
+        *,
+        reaper: Reaper,
+        sessions: Sessions,
+        cgroup: Cgroup,
+        work_dir: Path,
+        notify: Notify,
+        on_output: Callable[[int, bytes], bool],
+    ) -> None:
+        self._reaper = reaper
+        self._sessions = sessions
+        self._cgroup = cgroup
+        self._work = work_dir
+        self._notify = notify
+        self._on_output = on_output
+        self._crun = Crun(reaper, work_dir)
+        self._disk = find_disk(BOX_DISK_SERIAL)
+        self._request: ContainerRequest | None = None
+        self._identity: Identity | None = None
+        self._process: ProcessSpec | None = None
+        self._config: dict[str, Any] = {}
+        self._initialized: asyncio.Future[None] = _future()
+        self._running: asyncio.Future[None] = _future()
+        self._life: asyncio.Task[None] | None = None
+        self._mounted = False
+        self._exec_count = 0
+        self.frozen = False
+
+    @property
+    def rootfs(self) -> Path:
+        return self._work / "rootfs"
+
+    @property
+    def cgroup(self) -> Cgroup:
+        return self._cgroup
+
+    @property
+    def disk(self) -> Path | None:
+        """The block device of the container's root file system."""
+        return self._disk
+
+    @property
+    def main(self) -> Execution:
+        return self._sessions.get(MAIN_EXECUTION)
+
+    # ------------------------------------------------------------ making it
+
+    async def initialize(self, identity: Identity, request: ContainerRequest) -> int:
+        """Mount the disk and prepare everything up to the command. Raises GuestError."""
+        if self._request is not None:
+            raise GuestError("invalid_state", "the container is there already")
+        self._request = request
+        self._identity = identity
+        try:
+            self._prepare(identity, request)
+            main = Execution(
+                MAIN_EXECUTION, request.argv, tty=request.tty, stdin=request.stdin, cgroup=self._cgroup,
+                on_output=self._on_output,
+            )  # fmt: skip
+            pid = 0
+            if request.files_only:
+                pid = await self._crun.create(self._config, replace_stdin(main))
+                main.started(pid)
+                self._reaper.watch(pid).add_done_callback(lambda status: main.ended_with(status.result()))
+                self._running.set_result(None)
+            self._sessions.add(main)
+        except OSError as error:
+            failure = from_os_error(error, "preparing the container")
+            self._refuse(failure)
+            raise failure from error
+        except GuestError as error:
+            self._refuse(error)
+            raise
+        self._initialized.set_result(None)
+        return pid
+
+    def _refuse(self, error: GuestError) -> None:
+        self._sessions.refuse(MAIN_EXECUTION, error)
+        for future in (self._initialized, self._running):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()
+
+    def _prepare(self, identity: Identity, request: ContainerRequest) -> None:
+        self._mount_disk(identity)
+        root_fd = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY)
+        try:
+            if request.create_working_dir:
+                make_directories_in_root(root_fd, request.working_dir)
+            _check_working_dir(root_fd, request.working_dir)
+            user = _find_user(root_fd, request.user)
+            _trust(root_fd, request.ca_certificates)
+            machine_id = exists_in_root(root_fd, "/etc")
+        finally:
+            os.close(root_fd)
+        if request.memory_bytes or request.pids:
+            limit_box(self._cgroup, memory_bytes=request.memory_bytes, pids=request.pids)
+        if any(bind.source.startswith(str(self.share)) for bind in request.binds):
+            self._mount_share()
+        self._process = ProcessSpec(
+            argv=request.argv,
+            env=merge_env(
+                default_env(hostname=identity.hostname, home=user.home, tty=request.tty), request.env
+            ),
+            working_dir=request.working_dir,
+            user=user,
+            tty=request.tty,
+            capabilities=ALL_CAPABILITIES if request.privileged else request.capabilities,
+            rlimits=request.rlimits,
+            rows=request.rows,
+            cols=request.cols,
+        )
+        spec = ContainerSpec(
+            process=self._process,
+            rootfs=str(self.rootfs),
+            hostname=identity.hostname,
+            mounts=(*self._identity_mounts(identity, machine_id=machine_id), *request.binds, *request.tmpfs),
+            read_only=request.read_only,
+            privileged=request.privileged,
+            shm_bytes=request.shm_bytes or DEFAULT_SHM_BYTES,
+            devices=tuple(find_devices()) if request.privileged else (),
+        )
+        self._config = build_config(spec)
+
+    @property
+    def share(self) -> Path:
+        """Where the shared directory is mounted in the machine."""
+        return self._work / "share"
+
+    def _mount_disk(self, identity: Identity) -> None:
+        if self._disk is None:
+            raise GuestError("invalid_state", f"the machine has no disk with the serial {BOX_DISK_SERIAL}")
+        self.rootfs.mkdir(exist_ok=True)
+        options = "noinit_itable,nobarrier" if identity.ephemeral else "noinit_itable"
+        mount(str(self._disk), str(self.rootfs), "ext4", MS_NOATIME, options)
+        self._mounted = True
+
+    def _mount_share(self) -> None:
+        self.share.mkdir(exist_ok=True)
+        mount(SHARE_TAG, str(self.share), "9p", MS_NOSUID | MS_NODEV, _SHARE_OPTIONS)
+
+    def _identity_mounts(self, identity: Identity, *, machine_id: bool) -> tuple[BindMount, ...]:
+        folder = self._work / "etc"
+        folder.mkdir(exist_ok=True)
+        files = {
+            "/etc/hostname": f"{identity.hostname}\n",
+            "/etc/hosts": identity.hosts,
+            "/etc/resolv.conf": identity.resolv,
+        }
+        if machine_id and identity.machine_id:
+            files["/etc/machine-id"] = f"{identity.machine_id}\n"
+        binds = []
+        for target, text in files.items():
+            source = folder / Path(target).name
+            source.write_text(text)
+            binds.append(BindMount(source=str(source), target=target))
+        return tuple(binds)
+
+    # ------------------------------------------------------------ running it
+
+    async def start(self) -> None:
+        """Run the main command. Raises GuestError; the box is then at its end."""
+        await asyncio.shield(self._initialized)
+        main = self.main
+        if self._life is not None or (self._request and self._request.files_only):
+            raise GuestError("invalid_state", "the main command was started already")
+        started: asyncio.Future[None] = _future()
+        self._life = asyncio.get_running_loop().create_task(self._live(main, started))
+        await asyncio.shield(started)
+
+    async def _live(self, main: Execution, started: asyncio.Future[None]) -> None:
+        """The main command's whole life: from crun to the disk being unmounted."""
+        try:
+            pid = await self._crun.run(self._config, main)
+        except (GuestError, OSError) as error:
+            failure = (
+                error if isinstance(error, GuestError) else from_os_error(error, "starting the container")
+            )
+            started.set_exception(failure)
+            self._running.set_exception(failure)
+            self._running.exception()
+            exit_code = {"command_not_found": 127, "command_not_executable": 126}.get(failure.code, 125)
+            main.ended(Ending(exit_code=exit_code, error=failure.message))
+        else:
+            main.started(pid)
+            status = self._reaper.watch(pid)
+            started.set_result(None)
+            self._running.set_result(None)
+            self._notify({"event": "started"})
+            await status
+            self._cgroup.kill()
+            main.ended_with(status.result(), oom_killed=self._oom_kills() > 0)
+        await self._finish(main)
+
+    def _oom_kills(self) -> int:
+        return self._cgroup.read_fields("memory.events").get("oom_kill", 0)
+
+    async def _finish(self, main: Execution) -> None:
+        ending = main.ending.result()
+        self._notify({
+            "event": "exit", "exit_code": ending.exit_code, "signal": ending.signal,
+            "oom_killed": ending.oom_killed, "error": ending.error,
+        })  # fmt: skip
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(main.drained(), _CLIENTS_DRAIN_S)
+        main.finish_streams()
+        await self.release_disk(sync=not (self._identity and self._identity.ephemeral))
+        self._notify({"event": "halted"})
+
+    async def release_disk(self, *, sync: bool) -> None:
+        """Kill what is left in the container, then write the disk and part from it."""
+        self._cgroup.kill()
+        if not self._mounted or not sync:
+            return
+        for _ in range(int(_KILLED_S / 0.01)):
+            if not self._cgroup.populated:
+                break
+            await asyncio.sleep(0.01)
+        sync_file_system(str(self.rootfs))
+        with contextlib.suppress(OSError):
+            unmount(str(self.rootfs))
+            self._mounted = False
+
+    async def stop(self, signum: int, grace_s: float) -> Ending:
+        """Signal the main command, wait, kill everything. Return how the main command ended."""
+        main = await self._sessions.wait_for(MAIN_EXECUTION, timeout_s=1.0)
+        if main.running and not main.pid:
+            main.ended(Ending(exit_code=0))
+            return main.ending.result()
+        main.signal(signum, everyone=False)
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(asyncio.shield(main.ending), grace_s)
+        self._cgroup.kill()
+        return await asyncio.shield(main.ending)
+
+    # ------------------------------------------------------------ executions
+
+    async def execute(self, request: ExecutionRequest) -> Execution:
+        """Run another command; one with a known id is the one that runs already. Raises GuestError."""
+        known = self._sessions.find(request.execution_id)
+        if known is not None:
+            return known
+        await self._until_running()
+        self._exec_count += 1
+        cgroup = self._cgroup.child(f"exec-{self._exec_count}").create()
+        execution = Execution(
+            request.execution_id, request.argv, tty=request.tty, stdin=request.stdin, cgroup=cgroup,
+            held=not request.detach,
+        )  # fmt: skip
+        self._sessions.add(execution)
+        try:
+            pid = await self._crun.execute(build_process(self._exec_process(request)), execution)
+        except (GuestError, OSError) as error:
+            cgroup.remove()
+            failure = error if isinstance(error, GuestError) else from_os_error(error, "running the command")
+            exit_code = {"command_not_found": 127, "command_not_executable": 126}.get(failure.code, 125)
+            execution.ended(Ending(exit_code=exit_code, error=failure.message))
+            raise failure from error
+        execution.started(pid)
+        self._watch_execution(execution, request.timeout_s)
+        return execution
+
+    def _watch_execution(self, execution: Execution, timeout_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle | None = None
+        oom_kills_before = self._oom_kills()
+
+        def time_is_up() -> None:
+            execution.timed_out = True
+            execution.cgroup.kill()
+
+        def ended(status: asyncio.Future[int]) -> None:
+            if timer is not None:
+                timer.cancel()
+            _, signum = exit_code_and_signal(status.result())
+            oom_killed = signum == signal.SIGKILL and self._oom_kills() > oom_kills_before
+            execution.ended_with(status.result(), oom_killed=oom_killed)
+            execution.cgroup.remove()
+
+        if timeout_s > 0:
+            timer = loop.call_later(timeout_s, time_is_up)
+        self._reaper.watch(execution.pid).add_done_callback(ended)
+
+    def _exec_process(self, request: ExecutionRequest) -> ProcessSpec:
+        assert self._process is not None
+        container = self._process
+        root_fd = os.open(f"/proc/{self.main.pid}/root", os.O_PATH | os.O_DIRECTORY)
+        try:
+            working_dir = request.working_dir or container.working_dir
+            if request.working_dir:
+                _check_working_dir(root_fd, working_dir)
+            user = _find_user(root_fd, request.user) if request.user else container.user
+        finally:
+            os.close(root_fd)
+        home = (f"HOME={user.home or '/'}",) if request.user else ()
+        term = ("TERM=xterm",) if request.tty else ()
+        return replace(
+            container,
+            argv=request.argv,
+            env=merge_env(term, container.env, home, request.env),
+            working_dir=working_dir,
+            user=user,
+            tty=request.tty,
+            capabilities=ALL_CAPABILITIES if request.privileged else container.capabilities,
+            rows=request.rows,
+            cols=request.cols,
+        )
+
+    async def _until_running(self) -> None:
+        try:
+            await asyncio.wait_for(asyncio.shield(self._running), 10.0)
+        except TimeoutError:
+            raise GuestError("invalid_state", "the box's main command does not run") from None
+        if not self.main.running:
+            raise GuestError("stopped", "the box's main command has ended")
+
+    async def view_pid(self) -> int:
+        """A process whose mount namespace and root are the container's view of files."""
+        await self._until_running()
+        return self.main.pid
+
+    # ------------------------------------------------------------ the disk
+
+    def quiesce(self) -> int:
+        if not self._mounted or self.frozen:
+            return 0
+        freeze(str(self.rootfs))
+        self.frozen = True
+        return 1
+
+    def thaw(self) -> int:
+        if not self.frozen:
+            return 0
+        thaw(str(self.rootfs))
+        self.frozen = False
+        return 1
+
+    def disk_usage(self) -> tuple[int, int]:
+        """Bytes used and all bytes of the container's file system."""
+        if not self._mounted:
+            return 0, 0
+        found = os.statvfs(self.rootfs)
+        return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+def replace_stdin(execution: Execution) -> Execution:
+    """A container that never runs its command needs no stdin."""
+    execution.wants_stdin = False
+    return execution
+
+
+def find_disk(serial: str) -> Path | None:
+    """The block device with a serial number."""
+    for entry in Path("/sys/block").glob("vd*"):
+        with contextlib.suppress(OSError):
+            if (entry / "serial").read_text().strip() == serial:
+                return Path("/dev") / entry.name
+    return None
+
+
+def find_devices() -> list[dict[str, Any]]:
+    """The machine's device nodes as OCI device objects: a privileged container sees them all."""
+    devices: list[dict[str, Any]] = []
+    for folder, folders, names in os.walk("/dev"):
+        folders[:] = [name for name in folders if name not in ("pts", "shm", "mqueue", "hugepages", "fd")]
+        for name in names:
+            path = f"{folder}/{name}"
+            found = os.lstat(path)
+            kind = "c" if stat.S_ISCHR(found.st_mode) else "b" if stat.S_ISBLK(found.st_mode) else ""
+            if kind and not name.startswith("vport"):
+                devices.append({
+                    "path": path, "type": kind, "major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev),
+                    "fileMode": stat.S_IMODE(found.st_mode), "uid": 0, "gid": 0,
+                })  # fmt: skip
+    return devices
+
+
+def _check_working_dir(root_fd: int, path: str) -> None:
+    if not is_directory_in_root(root_fd, path or "/"):
+        raise GuestError(
+            "not_found",
+            f'working directory "{path}" does not exist in the image',
+            hint="name a directory the image has, or make it in the image",
+        )
+
+
+def _find_user(root_fd: int, user: str) -> User:
+    return find_user(
+        user, passwd=read_in_root(root_fd, "/etc/passwd"), group=read_in_root(root_fd, "/etc/group")
+    )
+
+
+def _trust(root_fd: int, certificates: tuple[str, ...]) -> None:
+    """Append certificates to every trust bundle the image has, once."""
+    if not certificates:
+        return
+    wanted = "".join(f"{pem.strip()}\n" for pem in certificates).encode()
+    bundles = [path for path in _TRUST_BUNDLES if exists_in_root(root_fd, path)]
+    if not bundles:
+        make_directories_in_root(root_fd, "/etc/ssl/certs")
+        bundles = [_TRUST_BUNDLES[0]]
+    for path in bundles:
+        if wanted in read_in_root(root_fd, path):
+            continue
+        fd = open_in_root(root_fd, path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        with open(fd, "wb") as file:
+            file.write(b"\n" + wanted)
+
+
+def _future() -> asyncio.Future[None]:
+    return asyncio.get_running_loop().create_future()

@@ -1,0 +1,266 @@
+"""Virtio-serial ports as asyncio transports.
+
+A port whose host side is closed reports hang-up for as long as it stays closed, which would keep a level-triggered loop
+busy. So all ports sit in an edge-triggered epoll of their own, and only that one is in the loop.
+
+The kernel hands out one buffer (a page) a read and takes at most 32 KiB a write; readv and writev with pieces of just
+these sizes move many of them in one system call (drivers/char/virtio_console.c).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from guest.wire.constants import HELLO_MAGIC, NONCE_BYTES, REPLY_MAGIC
+
+_PORTS_DIR = Path("/sys/class/virtio-ports")
+_READ_PIECE = 4096
+_READ_PIECES = 64
+_WRITE_PIECE = 32 * 1024
+_WRITE_PIECES = 16
+_HIGH_WATER = 512 * 1024
+_LOW_WATER = 128 * 1024
+_WRITE_RETRY_S = 0.2
+
+_EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLHUP | select.EPOLLET
+
+
+def find_ports(directory: Path = _PORTS_DIR) -> dict[str, Path]:
+    """The machine's named ports and their device files; the numbers in these change with every machine."""
+    ports: dict[str, Path] = {}
+    for entry in sorted(directory.iterdir()):
+        name = (entry / "name").read_text().strip()
+        if name:
+            ports[name] = Path("/dev") / entry.name
+    return ports
+
+
+class PortPoller:
+    """Calls `Port.on_event` of each registered port when its state changes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._epoll = select.epoll()
+        self._ports: dict[int, Port] = {}
+        loop.add_reader(self._epoll.fileno(), self._dispatch)
+
+    def register(self, port: Port) -> None:
+        self._ports[port.fd] = port
+        self._epoll.register(port.fd, _EDGES)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+    def _dispatch(self) -> None:
+        for fd, events in self._epoll.poll(0):
+            self._ports[fd].on_event(events)
+
+
+class Port:
+    """One open port: non-blocking reads of what is there, writes that queue what does not fit."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self.fd = fd
+        self._queue: deque[memoryview] = deque()
+        self._queued_bytes = 0
+        self._retry: asyncio.TimerHandle | None = None
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._queued_bytes
+
+    def on_event(self, events: int) -> None:
+        if events & select.EPOLLOUT:
+            self.flush()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), _WRITE_PIECE):
+            self._queue.append(view[start : start + _WRITE_PIECE])
+        self._queued_bytes += len(view)
+        self.flush()
+
+    def discard(self) -> None:
+        """Forget what is queued: nobody is there to read it."""
+        self._queue.clear()
+        self._queued_bytes = 0
+
+    def flush(self) -> None:
+        while self._queue:
+            pieces = [self._queue[i] for i in range(min(len(self._queue), _WRITE_PIECES))]
+            try:
+                written = os.writev(self.fd, pieces)
+            except BlockingIOError:
+                self._retry_later()
+                break
+            except OSError:
+                self.discard()
+                break
+            self._queued_bytes -= written
+            while written:
+                piece = self._queue.popleft()
+                if written < len(piece):
+                    self._queue.appendleft(piece[written:])
+                    break
+                written -= len(piece)
+        self.on_flushed()
+
+    def on_flushed(self) -> None:
+        """Called after every attempt to empty the queue."""
+
+    def _retry_later(self) -> None:
+        """A full queue of the device is not always announced when it has room again."""
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(_WRITE_RETRY_S, self._retry_now)
+
+    def _retry_now(self) -> None:
+        self._retry = None
+        self.flush()
+
+    def read(self) -> bytes | None:
+        """What has arrived (up to 256 KiB), b"" when the host's side is closed, None when there is nothing."""
+        pieces = [bytearray(_READ_PIECE) for _ in range(_READ_PIECES)]
+        try:
+            count = os.readv(self.fd, pieces)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        full, rest = divmod(count, _READ_PIECE)
+        return b"".join(pieces[:full]) + bytes(pieces[full][:rest] if rest else b"")
+
+
+class PortalPort(Port):
+    """A port that serves one client after the other: preamble, then a protocol of its own for each.
+
+    `make_protocol` is called once a client has said hello; the bytes before are an earlier client's and dropped.
+    """
+
+    def __init__(self, fd: int, make_protocol: Callable[[], asyncio.Protocol]) -> None:
+        super().__init__(fd)
+        self._make_protocol = make_protocol
+        self._session: PortTransport | None = None
+        self._preamble = b""
+        self._reading_paused = False
+
+    def on_event(self, events: int) -> None:
+        super().on_event(events)
+        if events & select.EPOLLHUP:
+            self._client_gone()  # before reading: the next client's hello may be there already
+        if events & (select.EPOLLIN | select.EPOLLHUP):
+            self._read_available()
+
+    def _read_available(self) -> None:
+        while not self._reading_paused:
+            received = self.read()
+            if not received:
+                return
+            self._feed(received)
+
+    def _feed(self, received: bytes) -> None:
+        if self._session is not None:
+            self._session.protocol.data_received(received)
+            if self._session is not None:
+                return
+            # The session ended over these bytes; a hello may follow in them.
+        self._feed_preamble(received)
+
+    def _feed_preamble(self, received: bytes) -> None:
+        data = self._preamble + received
+        start = data.rfind(HELLO_MAGIC)
+        if start < 0:
+            self._preamble = data[-(len(HELLO_MAGIC) - 1) :]
+            return
+        end = start + len(HELLO_MAGIC) + NONCE_BYTES
+        if len(data) < end:
+            self._preamble = data[start:]
+            return
+        self._preamble = b""
+        nonce = data[end - NONCE_BYTES : end]
+        self.discard()
+        self.write(REPLY_MAGIC + nonce)
+        self._session = PortTransport(self, self._make_protocol())
+        self._session.protocol.connection_made(self._session)
+        if rest := data[end:]:
+            self._feed(rest)
+
+    def _client_gone(self) -> None:
+        self.discard()
+        self._preamble = b""
+        self.end_session(None)
+
+    def end_session(self, reason: Exception | None) -> None:
+        session, self._session = self._session, None
+        self._reading_paused = False
+        if session is not None:
+            session.finish(reason)
+
+    def on_flushed(self) -> None:
+        if self._session is not None:
+            self._session.update_flow(self.queued_bytes)
+
+    def pause_reading(self) -> None:
+        self._reading_paused = True
+
+    def resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            asyncio.get_running_loop().call_soon(self._read_available)
+
+
+class PortTransport(asyncio.Transport):
+    """What one client's protocol writes to. Closing it leaves the port open for the next client."""
+
+    def __init__(self, port: PortalPort, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self._port = port
+        self._closing = False
+        self._writing_paused = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self._closing:
+            self._port.write(data)
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._port.end_session(None)
+
+    def abort(self) -> None:
+        self.close()
+
+    def pause_reading(self) -> None:
+        self._port.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._port.resume_reading()
+
+    def finish(self, reason: Exception | None) -> None:
+        """The client is gone, or the protocol closed the connection: say so once, outside of its own call."""
+        self._closing = True
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, reason)
+
+    def update_flow(self, queued_bytes: int) -> None:
+        if self._writing_paused and queued_bytes <= _LOW_WATER:
+            self._writing_paused = False
+            self.protocol.resume_writing()
+        elif not self._writing_paused and queued_bytes >= _HIGH_WATER:
+            self._writing_paused = True
+            self.protocol.pause_writing()

@@ -1,0 +1,161 @@
+"""boxlite.v1.Execution: commands in the container, their streams and their end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from grpclib.const import Cardinality, Handler
+from grpclib.server import Stream
+
+from guest.container import Container, ExecutionRequest
+from guest.errors import GuestError
+from guest.services.calls import streaming, unary
+from guest.services.container import exit_status
+from guest.sessions import Execution, Sessions
+from guest.streams import Reader
+from guest.wire import portal_pb2 as pb
+
+_SERVICE = "/boxlite.v1.Execution/"
+_ON_ITS_WAY_S = 30.0
+"""How long a call waits for the execution it names: calls of one client may overtake one another."""
+
+_MAX_SIGNAL = 64
+
+
+class ExecutionService:
+    """`activity` is told of everything a person or program does with the box."""
+
+    def __init__(self, container: Container, sessions: Sessions, activity: Callable[[], None]) -> None:
+        self._container = container
+        self._sessions = sessions
+        self._activity = activity
+
+    def __mapping__(self) -> dict[str, Handler]:
+        return {
+            f"{_SERVICE}Exec": unary(self.exec, pb.ExecRequest, pb.ExecReply),
+            f"{_SERVICE}Attach": streaming(
+                self.attach, Cardinality.UNARY_STREAM, pb.AttachRequest, pb.Output
+            ),
+            f"{_SERVICE}SendInput": streaming(
+                self.send_input, Cardinality.STREAM_UNARY, pb.Input, pb.InputReply
+            ),
+            f"{_SERVICE}Wait": unary(self.wait, pb.WaitRequest, pb.WaitReply),
+            f"{_SERVICE}Kill": unary(self.kill, pb.KillRequest, pb.KillReply),
+            f"{_SERVICE}ResizeTty": unary(self.resize, pb.ResizeRequest, pb.ResizeReply),
+            f"{_SERVICE}List": unary(self.list, pb.ListRequest, pb.ListReply),
+        }
+
+    async def exec(self, request: pb.ExecRequest) -> pb.ExecReply:
+        self._activity()
+        if not request.execution_id or not request.argv:
+            raise GuestError("invalid_argument", "an execution needs an id and a command")
+        wanted = ExecutionRequest(
+            execution_id=request.execution_id,
+            argv=tuple(request.argv),
+            env=tuple(request.env),
+            working_dir=request.working_dir,
+            user=request.user,
+            tty=request.tty,
+            stdin=request.stdin,
+            rows=request.size.rows,
+            cols=request.size.cols,
+            timeout_s=request.timeout_ms / 1000,
+            privileged=request.privileged,
+            detach=request.detach,
+        )
+        try:
+            execution = await self._container.execute(wanted)
+        except GuestError as error:
+            self._sessions.refuse(request.execution_id, error)
+            raise
+        return pb.ExecReply(pid=execution.pid)
+
+    async def attach(self, stream: Stream[Any, Any]) -> None:
+        request = await stream.recv_message()
+        if request is None:
+            return
+        self._activity()
+        execution = await self._execution(request.execution_id)
+        offsets = (request.stdout_offset, request.stderr_offset)
+        readers = [output.attach(offset) for output, offset in zip(execution.outputs, offsets, strict=True)]
+        with execution.client():
+            # The client learns at once that it is attached, also when nothing is ever printed.
+            await stream.send_initial_metadata()
+            tasks = [
+                asyncio.create_task(_forward(stream, number, reader)) for number, reader in enumerate(readers)
+            ]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                for reader in readers:
+                    reader.close()
+
+    async def send_input(self, stream: Stream[Any, Any]) -> None:
+        execution: Execution | None = None
+        accepted = 0
+        close_at_end = False
+        async for message in stream:
+            if execution is None:
+                execution = await self._execution(message.execution_id)
+            close_at_end = close_at_end or message.close_at_end
+            if message.data:
+                self._activity()
+                await execution.write(message.data)
+                accepted += len(message.data)
+        if execution is None:
+            raise GuestError("invalid_argument", "the first message must name an execution")
+        if close_at_end:
+            await execution.close_stdin()
+        await stream.send_message(pb.InputReply(accepted_bytes=accepted))
+
+    async def wait(self, request: pb.WaitRequest) -> pb.WaitReply:
+        execution = await self._execution(request.execution_id)
+        ending = await asyncio.shield(execution.ending)
+        return pb.WaitReply(status=exit_status(ending), duration_ms=execution.duration_ms)
+
+    async def kill(self, request: pb.KillRequest) -> pb.KillReply:
+        self._activity()
+        if not 0 < request.signal <= _MAX_SIGNAL:
+            raise GuestError("invalid_argument", f"there is no signal {request.signal}")
+        self._sessions.get(request.execution_id).signal(request.signal, everyone=request.all)
+        return pb.KillReply()
+
+    async def resize(self, request: pb.ResizeRequest) -> pb.ResizeReply:
+        execution = await self._execution(request.execution_id)
+        execution.resize(request.size.rows, request.size.cols)
+        return pb.ResizeReply()
+
+    async def list(self, _: pb.ListRequest) -> pb.ListReply:
+        return pb.ListReply(sessions=[_session(execution) for execution in self._sessions.all()])
+
+    async def _execution(self, execution_id: str) -> Execution:
+        return await self._sessions.wait_for(execution_id, timeout_s=_ON_ITS_WAY_S)
+
+
+async def _forward(stream: Stream[Any, Any], number: int, reader: Reader) -> None:
+    """Send one output stream to its end, at the client's speed."""
+    name = pb.Output.STDERR if number else pb.Output.STDOUT
+    while True:
+        chunk = await reader.next()
+        await stream.send_message(pb.Output(stream=name, offset=chunk.offset, data=chunk.data, end=chunk.end))
+        reader.consumed(chunk)
+        if chunk.end:
+            return
+
+
+def _session(execution: Execution) -> pb.Session:
+    return pb.Session(
+        execution_id=execution.id,
+        argv=execution.argv,
+        running=execution.running,
+        tty=execution.tty,
+        attached=execution.attached,
+        pid=execution.pid,
+        started_ns=execution.started_ns,
+        status=None if execution.running else exit_status(execution.ending.result()),
+        processes=len(execution.cgroup.processes()) if execution.running else 0,
+    )

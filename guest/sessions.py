@@ -1,0 +1,389 @@
+"""Executions: the main command and those that `exec` adds, with their streams, input and end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+import termios
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from guest.cgroups import Cgroup
+from guest.errors import GuestError
+from guest.reaper import exit_code_and_signal
+from guest.streams import OutputStream
+from guest.wire.constants import DRAIN_S, OUTPUT_CHUNK_BYTES
+
+STDOUT, STDERR = 0, 1
+_HOLD_S = 10.0
+"""How long output is held for a client that said it would attach."""
+
+_PIPE_BYTES = 256 * 1024
+_ENDED_KEPT = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an execution ended. `exit_code` is 128 + `signal` where a signal ended it; `error` says why it never ran."""
+
+    exit_code: int
+    signal: int = 0
+    timed_out: bool = False
+    oom_killed: bool = False
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Pipes:
+    """The container's ends of the streams, handed to crun and closed afterwards."""
+
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+
+    def close(self) -> None:
+        for fd in (self.stdin, self.stdout, self.stderr):
+            if fd is not None:
+                os.close(fd)
+        self.stdin = self.stdout = self.stderr = None
+
+
+class Execution:
+    """One command in the container. Made before its process, so that clients can attach first and miss nothing."""
+
+    def __init__(
+        self,
+        execution_id: str,
+        argv: tuple[str, ...],
+        *,
+        tty: bool,
+        stdin: bool,
+        cgroup: Cgroup,
+        held: bool = False,
+        on_output: Callable[[int, bytes], bool] | None = None,
+    ) -> None:
+        """`on_output(stream, data)` sees all output too; while it returns False the writer is held back until
+        `resume` is called."""
+        self.id = execution_id
+        self.argv = argv
+        self.tty = tty
+        self.wants_stdin = stdin
+        self.cgroup = cgroup
+        self.outputs = (OutputStream(held=held), OutputStream(held=held))
+        self.pid = 0
+        self.started_ns = 0
+        self._attached = 0
+        self._nobody_attached = asyncio.Event()
+        self._nobody_attached.set()
+        self.ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self.timed_out = False
+        self._on_output = on_output
+        self._sources: dict[int, _Source] = {}
+        self._stdin: int | None = None
+        self._stdin_closed = False
+        self._stdin_lock = asyncio.Lock()
+        self._started_at = time.monotonic()
+        self._ended_at = 0.0
+        if held:
+            asyncio.get_running_loop().call_later(_HOLD_S, self.release)
+
+    @property
+    def running(self) -> bool:
+        return not self.ending.done()
+
+    @property
+    def attached(self) -> int:
+        """How many clients read the output now."""
+        return self._attached
+
+    @contextlib.contextmanager
+    def client(self) -> Iterator[None]:
+        """Count a client for as long as it reads."""
+        self._attached += 1
+        self._nobody_attached.clear()
+        try:
+            yield
+        finally:
+            self._attached -= 1
+            if not self._attached:
+                self._nobody_attached.set()
+
+    @property
+    def duration_ms(self) -> int:
+        return int(((self._ended_at or time.monotonic()) - self._started_at) * 1000)
+
+    # ------------------------------------------------------------ streams
+
+    def open_pipes(self) -> Pipes:
+        """Make the pipes of an execution without a terminal and begin to read them."""
+        theirs = Pipes()
+        if self.wants_stdin:
+            theirs.stdin, self._stdin = os.pipe()
+            os.set_blocking(self._stdin, False)
+        else:
+            self._stdin_closed = True
+        ours, theirs.stdout = _output_pipe()
+        self._read_from(STDOUT, ours)
+        ours, theirs.stderr = _output_pipe()
+        self._read_from(STDERR, ours)
+        return theirs
+
+    def use_terminal(self, master: int) -> None:
+        """Take the master end of the container's terminal for input and output."""
+        os.set_blocking(master, False)
+        self._stdin = os.dup(master)
+        self.outputs[STDERR].finish()
+        self._read_from(STDOUT, master)
+
+    def _read_from(self, stream: int, fd: int) -> None:
+        source = _Source(self.outputs[stream], fd, lambda data: self._deliver(stream, data))
+        self._sources[stream] = source
+        source.resume()
+
+    def _deliver(self, stream: int, data: bytes) -> bool:
+        return self._on_output is None or self._on_output(stream + 1, data)
+
+    def resume(self) -> None:
+        """Go on reading after `on_output` had held it back."""
+        for source in self._sources.values():
+            source.resume()
+
+    def release(self) -> None:
+        for output in self.outputs:
+            output.release()
+
+    # ------------------------------------------------------------ input
+
+    async def write(self, data: bytes) -> None:
+        """Give `data` to the command's stdin, waiting for it to read. Raises GuestError when it reads no more."""
+        async with self._stdin_lock:
+            view = memoryview(data)
+            while view:
+                if self._stdin is None or self._stdin_closed:
+                    raise _broken_pipe(self.id)
+                try:
+                    view = view[os.write(self._stdin, view) :]
+                except BlockingIOError:
+                    await self._writable(self._stdin)
+                except OSError as error:
+                    self._drop_stdin()
+                    raise _broken_pipe(self.id) from error
+
+    async def close_stdin(self) -> None:
+        """Half-close: the command reads the end of its input. A terminal gets its end-of-file character."""
+        async with self._stdin_lock:
+            if self.tty and self._stdin is not None:
+                with contextlib.suppress(OSError):
+                    os.write(self._stdin, b"\x04")
+            else:
+                self._drop_stdin()
+
+    async def _writable(self, fd: int) -> None:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+
+        def now_ready() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        loop.add_writer(fd, now_ready)
+        try:
+            await asyncio.wait((ready, self.ending), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            loop.remove_writer(fd)
+        if not ready.done():
+            raise _broken_pipe(self.id)
+
+    def _drop_stdin(self) -> None:
+        self._stdin_closed = True
+        if self._stdin is not None:
+            os.close(self._stdin)
+            self._stdin = None
+
+    def resize(self, rows: int, cols: int) -> None:
+        if not self.tty:
+            raise GuestError("invalid_argument", f"execution {self.id} has no terminal")
+        if self._stdin is not None:
+            set_terminal_size(self._stdin, rows, cols)
+
+    # ------------------------------------------------------------ life
+
+    def started(self, pid: int) -> None:
+        self.pid = pid
+        self.started_ns = time.time_ns()
+        self._started_at = time.monotonic()
+
+    def signal(self, signum: int, *, everyone: bool) -> None:
+        """Signal the command, or every process of the execution. Nothing happens when it has ended."""
+        if everyone:
+            if signum == 9:
+                self.cgroup.kill()
+            else:
+                for pid in self.cgroup.processes():
+                    _signal(pid, signum)
+        elif self.running and self.pid:
+            _signal(self.pid, signum)
+
+    def ended(self, ending: Ending) -> None:
+        """Record the end, and let the streams run dry for at most DRAIN_S."""
+        if self.ending.done():
+            return
+        self._ended_at = time.monotonic()
+        self.ending.set_result(ending)
+        self._drop_stdin()
+        if any(not source.done for source in self._sources.values()):
+            asyncio.get_running_loop().call_later(DRAIN_S, self.finish_streams)
+        else:
+            self.finish_streams()
+
+    def ended_with(self, status: int, *, oom_killed: bool = False) -> None:
+        """Record the end from a wait status."""
+        code, signum = exit_code_and_signal(status)
+        self.ended(Ending(exit_code=code, signal=signum, timed_out=self.timed_out, oom_killed=oom_killed))
+
+    def finish_streams(self) -> None:
+        """End the streams for their readers. Processes that still hold a pipe may go on writing, to nobody."""
+        for source in self._sources.values():
+            source.abandon()
+        for output in self.outputs:
+            output.finish()
+
+    async def drained(self) -> None:
+        """Wait until both streams have ended and every attached client has read them."""
+        for output in self.outputs:
+            await output.finished.wait()
+        await self._nobody_attached.wait()
+
+
+class _Source:
+    """Moves bytes from a pipe or terminal into an OutputStream, at the speed of its readers."""
+
+    def __init__(self, output: OutputStream, fd: int, deliver: Callable[[bytes], bool]) -> None:
+        os.set_blocking(fd, False)
+        self._output = output
+        self._fd = fd
+        self._deliver = deliver
+        self._reading = False
+        self._abandoned = False
+        self.done = False
+
+    def resume(self) -> None:
+        if not self._reading and not self.done:
+            self._reading = True
+            asyncio.get_running_loop().add_reader(self._fd, self._readable)
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            asyncio.get_running_loop().remove_reader(self._fd)
+
+    def abandon(self) -> None:
+        """Read on only so that writers are not stopped; keep nothing."""
+        self._abandoned = True
+        self.resume()
+
+    def _readable(self) -> None:
+        room = OUTPUT_CHUNK_BYTES if self._abandoned else min(self._output.room(), OUTPUT_CHUNK_BYTES)
+        if room == 0:
+            self._pause()
+            self._output.when_room(self.resume)
+            return
+        try:
+            data = os.read(self._fd, room)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.EIO:  # EIO: the last process has closed the terminal
+                raise
+            data = b""
+        if not data:
+            self._finish()
+        elif not self._abandoned:
+            self._output.append(data)
+            if not self._deliver(data):
+                self._pause()
+
+    def _finish(self) -> None:
+        self._pause()
+        self.done = True
+        os.close(self._fd)
+        self._output.finish()
+
+
+def _output_pipe() -> tuple[int, int]:
+    ours, theirs = os.pipe()
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return ours, theirs
+
+
+def set_terminal_size(fd: int, rows: int, cols: int) -> None:
+    """Set the size of a terminal; its foreground processes get SIGWINCH."""
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", min(rows, 0xFFFF), min(cols, 0xFFFF), 0, 0))
+
+
+def _signal(pid: int, signum: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signum)
+
+
+def _broken_pipe(execution_id: str) -> GuestError:
+    return GuestError("broken_pipe", f"execution {execution_id} reads no more input", errno=errno.EPIPE)
+
+
+@dataclass(slots=True)
+class Sessions:
+    """The executions of the box by id. Those that ended are kept for a while, for whoever asks how."""
+
+    _executions: dict[str, Execution] = field(default_factory=dict)
+    _awaited: dict[str, asyncio.Future[Execution]] = field(default_factory=dict)
+
+    def add(self, execution: Execution) -> None:
+        self._executions[execution.id] = execution
+        awaited = self._awaited.pop(execution.id, None)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(execution)
+        self._forget_old()
+
+    def refuse(self, execution_id: str, error: GuestError) -> None:
+        """Tell those who wait for an execution that it will never be."""
+        awaited = self._awaited.pop(execution_id, None)
+        if awaited is not None and not awaited.done():
+            awaited.set_exception(error)
+
+    def find(self, execution_id: str) -> Execution | None:
+        return self._executions.get(execution_id)
+
+    def get(self, execution_id: str) -> Execution:
+        try:
+            return self._executions[execution_id]
+        except KeyError:
+            raise GuestError("not_found", f"there is no execution {execution_id} in the box") from None
+
+    async def wait_for(self, execution_id: str, *, timeout_s: float) -> Execution:
+        """The execution, also one whose call is still on its way. Raises GuestError."""
+        found = self.find(execution_id)
+        if found is not None:
+            return found
+        awaited = self._awaited.get(execution_id)
+        if awaited is None:
+            awaited = self._awaited[execution_id] = asyncio.get_running_loop().create_future()
+        try:
+            return await asyncio.wait_for(asyncio.shield(awaited), timeout_s)
+        except TimeoutError:
+            self._awaited.pop(execution_id, None)
+            raise GuestError("not_found", f"there is no execution {execution_id} in the box") from None
+
+    def all(self) -> list[Execution]:
+        return list(self._executions.values())
+
+    def _forget_old(self) -> None:
+        ended = [one for one in self._executions.values() if not one.running and not one.attached]
+        for execution in ended[: max(0, len(ended) - _ENDED_KEPT)]:
+            del self._executions[execution.id]
