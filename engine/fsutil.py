@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from engine.errors import BoxliteError, DeniedError, ResourceExhaustedError, StorageError
@@ -80,6 +81,21 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[int]:
         os.close(fd)
 
 
+@contextlib.asynccontextmanager
+async def hold_lock(path: Path, *, shared: bool = False) -> AsyncIterator[int]:
+    """Hold the lock at `path` from async code. Waiting can be cancelled; there is no deadline, since the holder's end
+    frees the lock. flock(2) cannot be waited for without a thread, so it is tried again and again, ever less often."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    delay_s = 0.002
+    while (fd := try_lock(path, shared=shared)) is None:
+        await asyncio.sleep(delay_s)
+        delay_s = min(delay_s * 1.5, 0.1)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _is_still(fd: int, path: Path) -> bool:
     """A lock file may have been removed between open and lock; then the lock is on nothing."""
     try:
@@ -109,6 +125,18 @@ def remove_tree(path: Path) -> None:
         return
     except OSError as error:
         raise storage_error(error, "removing") from error
+
+
+def tail_lines(path: Path, *, limit_bytes: int = 4096) -> list[str]:
+    """The last lines of a log a stranger may have written to: no control characters, nothing when it is not there."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - limit_bytes))
+            text = file.read(limit_bytes).decode("utf-8", "replace")
+    except OSError:
+        return []
+    lines = ("".join(c for c in line if c.isprintable()).strip() for line in text.splitlines())
+    return [line for line in lines if line]
 
 
 def disk_usage_bytes(path: Path) -> int:

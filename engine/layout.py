@@ -2,6 +2,7 @@
 
 <home>/                       0700; ~/.boxlite, or BOXLITE_HOME
     version                   layout version, a decimal number
+    auth.json                 credentials for registries, 0600
     images/                   OCI image layout: oci-layout, index.json, blobs/sha256/…
     bases/DIGEST-SIZE/        base.ext4, empty.qcow2, base.json: one per image manifest and size
     templates/KEY/            state, memory, template.json
@@ -15,6 +16,7 @@
     locks/                    one file per thing that is built once
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
     logs/boxlite.log
+    accel.json                accelerators found not to work, for this boot of the host
 """
 
 from __future__ import annotations
@@ -106,6 +108,11 @@ class Layout:
     def images_dir(self) -> Path:
         return self.home / "images"
 
+    def blob_path(self, digest: str) -> Path:
+        """Where the blob `ALGORITHM:HEX` lies (OCI image layout). The digest must have been checked."""
+        algorithm, _, encoded = digest.partition(":")
+        return self.images_dir / "blobs" / algorithm / encoded
+
     @property
     def bases_dir(self) -> Path:
         return self.home / "bases"
@@ -142,6 +149,11 @@ class Layout:
         return self.db_dir / "images.db"
 
     @property
+    def auth_path(self) -> Path:
+        """Credentials that `boxlite login` stored, in Docker's format."""
+        return self.home / "auth.json"
+
+    @property
     def locks_dir(self) -> Path:
         return self.home / "locks"
 
@@ -152,6 +164,10 @@ class Layout:
     @property
     def log_path(self) -> Path:
         return self.home / "logs" / "boxlite.log"
+
+    @property
+    def accel_path(self) -> Path:
+        return self.home / "accel.json"
 
     def ensure(self) -> None:
         """Make the directories, private to their owner. Idempotent and cheap when they are there."""

@@ -548,6 +548,26 @@ class RuntimeInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskUsage:
+    """One line of `boxlite df`: `active` of `total` are needed; sizes in allocated bytes."""
+
+    kind: str
+    total: int
+    active: int
+    size_bytes: int
+    reclaimable_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reclaimable:
+    """Something on disk that nothing needs."""
+
+    kind: str
+    path: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryConfig:
     """How one registry host is reached. `host` may carry a port and a path (`ghcr.io/myorg`)."""
 

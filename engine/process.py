@@ -87,16 +87,20 @@ def get_program(name: str, *, hint: str | None = None) -> str:
 async def run(
     command: Command,
     *,
-    stdin: bytes | None = None,
+    stdin: bytes | int | None = None,
     timeout_s: float = 60.0,
     check: bool = True,
 ) -> Completed:
-    """Run a command to its end and return its output. Raises ProcessFailedError if it fails and `check`,
-    DeadlineError after `timeout_s` (the process is then killed)."""
+    """Run a command to its end and return its output. `stdin` is what it reads, or a descriptor to read from.
+
+    Raises ProcessFailedError if it fails and `check`, DeadlineError after `timeout_s` (the process is then killed).
+    """
+    feed = stdin if isinstance(stdin, bytes) else None
+    source = asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE
     argv = (get_program(command.argv[0]), *command.argv[1:])
     process = await asyncio.create_subprocess_exec(
         *argv,
-        stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+        stdin=stdin if isinstance(stdin, int) else source,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=dict(command.env) or {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"},
@@ -104,7 +108,7 @@ async def run(
         pass_fds=command.pass_fds,
     )
     try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(stdin), timeout_s)
+        stdout, stderr = await asyncio.wait_for(process.communicate(feed), timeout_s)
     except TimeoutError as error:
         raise DeadlineError(f"{argv[0]} did not end within {timeout_s:g} s") from error
     finally:
@@ -116,6 +120,27 @@ async def run(
     if check and completed.exit_status != 0:
         raise ProcessFailedError(completed)
     return completed
+
+
+async def start(command: Command, *, log_path: Path) -> asyncio.subprocess.Process:
+    """Start a command that goes on beside us, in a session of its own; what it prints goes to `log_path`.
+
+    Raises OSError when it cannot be started.
+    """
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command.argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=dict(command.env) or {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"},
+            cwd=command.cwd,
+            pass_fds=command.pass_fds,
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
 
 
 async def terminate(process: asyncio.subprocess.Process, *, grace_s: float = 2.0) -> int:

@@ -520,7 +520,7 @@ def _trust(root_fd: int, certificates: tuple[str, ...]) -> None:
         if wanted in read_in_root(root_fd, path):
             continue
         fd = open_in_root(root_fd, path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor
+        with open(fd, "wb") as file:
             file.write(b"\n" + wanted)
 
 

@@ -154,10 +154,10 @@ class PortalPort(Port):
 
     def on_event(self, events: int) -> None:
         super().on_event(events)
+        if events & select.EPOLLHUP:
+            self._client_gone()  # before reading: the next client's hello may be there already
         if events & (select.EPOLLIN | select.EPOLLHUP):
             self._read_available()
-        if events & select.EPOLLHUP:
-            self._client_gone()
 
     def _read_available(self) -> None:
         while not self._reading_paused:

@@ -39,7 +39,7 @@ def read_in_root(root_fd: int, path: str, *, limit: int = 4 << 20) -> bytes:
         fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return b""
-    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+    with open(fd, "rb") as file:
         return file.read(limit)
 
 

@@ -1,0 +1,1 @@
+"""How a box reaches the outside, and who decides what it may reach."""

@@ -34,7 +34,7 @@ KERNEL_NAME = "vmlinuz"
 INITRAMFS_NAME = "initramfs"
 ROOT_NAME = "root.img"
 METADATA_NAME = "guest.json"
-_CURRENT_NAME = "current"
+CURRENT_NAME = "current"
 _DEBIAN_INITRAMFS = "debian.cpio"
 _AGENT_SUFFIXES = (".py",)
 _STAGE = "guest-image"
@@ -58,7 +58,7 @@ class GuestImage:
 def find_guest_image(layout: Layout) -> GuestImage | None:
     """The guest image in use, or None when there is none (or only part of one)."""
     try:
-        digest = (layout.guest_dir / _CURRENT_NAME).read_text().strip()
+        digest = (layout.guest_dir / CURRENT_NAME).read_text().strip()
         return load_guest_image(layout.guest_dir / digest) if digest else None
     except FileNotFoundError:
         return None
@@ -90,6 +90,21 @@ def load_guest_image(folder: Path) -> GuestImage:
     )
 
 
+def verify_guest_image(image: GuestImage) -> None:
+    """Raises MetadataError when the files do not hold what the digest says, or were made for another version of this
+    program. Reads them whole."""
+    found = _content_digest(image.kernel_path.parent)
+    if found != image.digest:
+        raise MetadataError(
+            f"the guest image says it is {image.digest[:12]}, but its content is {found[:12]}"
+        )
+    if image.inputs != guest_inputs():
+        raise MetadataError(
+            f"the guest image {image.digest[:12]} was made for another version of boxlite",
+            hint="take the guest image of this version, or build one: `boxlite system setup`",
+        )
+
+
 def guest_inputs() -> str:
     """Digest of what a guest image built now would be made of: packages, init script, agent. 64 hex digits."""
     digest = hashlib.sha256(f"{GUEST_FORMAT} {root_inputs_digest(debian_arch())}\n".encode())
@@ -111,7 +126,7 @@ async def build_guest_image(layout: Layout, *, progress: ProgressSink = ignore_p
             debian = await _ensure_debian(layout, progress)
             progress(Progress(stage=_STAGE, message="adding the agent"))
             found = await asyncio.to_thread(_assemble, layout, debian)
-        write_atomic(layout.guest_dir / _CURRENT_NAME, f"{found.digest}\n".encode())
+        write_atomic(layout.guest_dir / CURRENT_NAME, f"{found.digest}\n".encode())
         return found
 
 

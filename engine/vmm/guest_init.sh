@@ -8,6 +8,7 @@ bb=/bin/busybox
 $bb mount -t proc -o nosuid,nodev,noexec proc /proc
 $bb mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
 $bb mount -t devtmpfs -o nosuid,mode=755 devtmpfs /dev
+echo "boxlite: the kernel is up"
 
 while read -r module; do
     $bb insmod "/modules/$module.ko"

@@ -125,8 +125,9 @@ class ExecReply(_message.Message):
     def __init__(self, pid: _Optional[int] = ...) -> None: ...
 
 class ExecRequest(_message.Message):
-    __slots__ = ["argv", "detach", "env", "execution_id", "privileged", "size", "stdin", "timeout_ms", "tty", "user", "working_dir"]
+    __slots__ = ["argv", "background", "detach", "env", "execution_id", "privileged", "size", "stdin", "timeout_ms", "tty", "user", "working_dir"]
     ARGV_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_FIELD_NUMBER: _ClassVar[int]
     DETACH_FIELD_NUMBER: _ClassVar[int]
     ENV_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +139,7 @@ class ExecRequest(_message.Message):
     USER_FIELD_NUMBER: _ClassVar[int]
     WORKING_DIR_FIELD_NUMBER: _ClassVar[int]
     argv: _containers.RepeatedScalarFieldContainer[str]
+    background: bool
     detach: bool
     env: _containers.RepeatedScalarFieldContainer[str]
     execution_id: str
@@ -148,7 +150,7 @@ class ExecRequest(_message.Message):
     tty: bool
     user: str
     working_dir: str
-    def __init__(self, execution_id: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., working_dir: _Optional[str] = ..., user: _Optional[str] = ..., tty: bool = ..., stdin: bool = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., privileged: bool = ..., detach: bool = ...) -> None: ...
+    def __init__(self, execution_id: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., working_dir: _Optional[str] = ..., user: _Optional[str] = ..., tty: bool = ..., stdin: bool = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., privileged: bool = ..., detach: bool = ..., background: bool = ...) -> None: ...
 
 class ExitStatus(_message.Message):
     __slots__ = ["error", "exit_code", "oom_killed", "signal", "timed_out"]

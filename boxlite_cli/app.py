@@ -1,0 +1,140 @@
+"""The root: which command was asked for, and what to make of the way it ended.
+
+Only the command that is used is imported (`catalog` knows the others); a test asserts what importing this module must not
+load.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from boxlite_cli import failures
+from boxlite_cli.catalog import ENTRIES, SECTIONS, find_entry
+from boxlite_cli.command import (
+    BoxliteGroup,
+    flattened,
+    report_failure,
+    take_text_as_it_is,
+    usage_error_class,
+)
+from boxlite_cli.settings import GlobalOptions
+
+PROGRAM = "boxlite"
+
+EXAMPLES = """\
+Examples:
+  boxlite run --rm alpine:3.20 uname -r            one command in a machine of its own
+  boxlite run -d --name web -p 8080:80 nginx       a server in the background
+  boxlite exec -it web sh                          a shell in it
+
+A box gets {cpus} cpu, {memory} MiB of memory and a disk of up to {disk} GiB unless asked otherwise.
+`boxlite help COMMAND` says more about one command.
+"""
+
+
+class RootGroup(BoxliteGroup):
+    """All commands, each imported when it is used."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.params = [take_text_as_it_is(param) for param in self.params]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [entry.name for entry in ENTRIES]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = find_entry(cmd_name)
+        if entry is None:
+            return None
+        return importlib.import_module(f"boxlite_cli.commands.{entry.module}").COMMAND
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+        width = max(len(entry.name) for entry in ENTRIES) + 2
+        for title, entries in SECTIONS:
+            formatter.write(f"\n{title}:\n")
+            for entry in entries:
+                formatter.write(f"  {entry.name:<{width}}{entry.summary}\n")
+        options = [param.get_help_record(ctx) for param in self.get_params(ctx)]
+        with formatter.section("Options, also after the command"):
+            formatter.write_dl([record for record in options if record])
+        formatter.write(f"\n{_examples()}")
+
+
+def _examples() -> str:
+    from engine.model import DEFAULT_CPUS, DEFAULT_DISK_SIZE_GB, DEFAULT_MEMORY_MIB
+
+    return EXAMPLES.format(cpus=DEFAULT_CPUS, memory=DEFAULT_MEMORY_MIB, disk=DEFAULT_DISK_SIZE_GB)
+
+
+def root(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Show the version and exit.")] = False,
+) -> int:
+    """Run any OCI image in a micro-VM of its own, with a container's manners and no daemon."""
+    if version:
+        from engine.version import __version__
+
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit(0)
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+    return 0
+
+
+def build_root() -> Any:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.callback(
+        cls=RootGroup,
+        invoke_without_command=True,
+        context_settings={"help_option_names": ["--help", "-h"]},
+        options_metavar="[OPTIONS]",
+        subcommand_metavar="COMMAND …",
+    )(flattened(root))
+    return typer.main.get_command(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status. Everything that goes wrong is shown here or in the command."""
+    try:
+        command = build_root()
+        with command.make_context(PROGRAM, list(arguments)) as ctx:
+            status = command.invoke(ctx)
+    except typer.Exit as end:
+        status = end.exit_code
+    except typer.Abort:
+        failures.say("Error: given up")
+        status = 1
+    except usage_error_class() as error:
+        status = _say_what_is_wrong(error)
+    except (BrokenPipeError, KeyboardInterrupt, failures.TerminatedBySignal) as error:
+        status = failures.status_of(error)
+    except Exception as error:
+        status = report_failure(error, GlobalOptions(), failure_status=1)
+    if not failures.flush_output():
+        return failures.BROKEN_PIPE_STATUS
+    return status if isinstance(status, int) else 0
+
+
+def _say_what_is_wrong(error: Any) -> int:
+    """A wrong command line: one line of what, one of where help is."""
+    path = error.ctx.command_path if error.ctx is not None else PROGRAM
+    if type(error).__name__ == "NoArgsIsHelpError":
+        failures.say(error.ctx.get_help())
+    else:
+        failures.report_usage(_in_our_words(error), hint=f"see '{path} --help'")
+    return failures.USAGE_STATUS
+
+
+def _in_our_words(error: Any) -> str:
+    option = getattr(error, "option_name", None)
+    near = getattr(error, "possibilities", None)
+    if option is not None and hasattr(error, "possibilities"):
+        return f"there is no option {option}" + (f"; did you mean {' or '.join(near[:2])}?" if near else "")
+    text = str(error.format_message()).rstrip(".")
+    return text[:1].lower() + text[1:]

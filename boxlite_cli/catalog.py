@@ -1,0 +1,74 @@
+"""The commands there are, without importing any of them: what `boxlite --help` shows and where each one lives.
+
+A test compares the summaries with the first line of each command's own help.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """One command: its name, the module below `boxlite_cli.commands`, one line of help, and other names for it."""
+
+    name: str
+    module: str
+    summary: str
+    aliases: tuple[str, ...] = ()
+
+
+SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "Run",
+        (
+            Entry("run", "run", "Create a box from an image and run a command in it"),
+            Entry("exec", "exec", "Run a further command in a box"),
+            Entry("create", "create", "Create a box without starting it"),
+            Entry("start", "start", "Start boxes that are not running"),
+            Entry("attach", "attach", "Connect to the main command of a running box"),
+        ),
+    ),
+    (
+        "Look",
+        (
+            Entry("ls", "ls", "List boxes", ("list", "ps")),
+            Entry("inspect", "inspect", "Show everything known about boxes or images"),
+            Entry("logs", "logs", "Show what a box's main command has written"),
+            Entry("wait", "wait", "Wait until boxes stop and print their exit codes"),
+        ),
+    ),
+    (
+        "Change and clean up",
+        (
+            Entry("stop", "stop", "Stop running boxes"),
+            Entry("restart", "restart", "Stop boxes and start them again"),
+            Entry("kill", "kill", "Send a signal to the main command of boxes"),
+            Entry("rename", "rename", "Give a box another name"),
+            Entry("rm", "rm", "Remove boxes and what is on their disks"),
+        ),
+    ),
+    (
+        "Images",
+        (
+            Entry("pull", "pull", "Fetch an image from a registry"),
+            Entry("images", "images", "List images in the local store"),
+            Entry("import", "import_image", "Make an image from a tar archive of a file system"),
+        ),
+    ),
+    (
+        "This installation",
+        (
+            Entry("info", "info", "Show what this installation has and can do"),
+            Entry("version", "version", "Show the version of BoxLite and what it runs on"),
+            Entry("system", "system", "Set up, check and publish the guest system"),
+            Entry("help", "help", "Show help for a command"),
+        ),
+    ),
+)
+
+ENTRIES: tuple[Entry, ...] = tuple(entry for _, entries in SECTIONS for entry in entries)
+
+
+def find_entry(name: str) -> Entry | None:
+    """The command called `name`, by its name or another name for it."""
+    return next((entry for entry in ENTRIES if name == entry.name or name in entry.aliases), None)

@@ -1,0 +1,48 @@
+"""`boxlite create`: a box for later."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.commands.run import reserve_id_file
+from boxlite_cli.option_groups import BoxOptions
+from boxlite_cli.options import build_box_spec, pull_policy
+from boxlite_cli.progress import progress_display
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+from engine.model import BoxSpec
+
+EXAMPLES = """
+  boxlite create --name web -p 8080:80 nginx
+  boxlite create --name shell alpine:3.20          started by the first `boxlite exec shell …`
+"""
+
+
+def create(
+    options: BoxOptions,
+    settings: Settings,
+    words: Annotated[list[str] | None, typer.Argument(metavar="IMAGE [COMMAND]…")] = None,
+) -> int:
+    """Create a box without starting it.
+
+    Prints its id; `boxlite start` runs its command. A box created without a command is started by the first exec.
+    """
+    return run_async(_create(settings, options, build_box_spec(options, words or [], detach=True)))
+
+
+async def _create(settings: Settings, options: BoxOptions, spec: BoxSpec) -> int:
+    with progress_display(quiet=options.identity.quiet) as display:
+        async with settings.open_runtime(display.show) as runtime:
+            id_file = reserve_id_file(options.identity.cidfile)
+            pull = pull_policy(options.image.pull)
+            record = await runtime.create(spec, name=options.identity.name, pull=pull)
+            if id_file is not None:
+                id_file.write_text(record.id)
+    typer.echo(record.id)
+    return 0
+
+
+COMMAND = as_command(create, "create", words_end_options=True, failure_status=125, examples=EXAMPLES)

@@ -1,0 +1,126 @@
+"""`boxlite import`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.progress import progress_display
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+from engine.errors import InvalidArgumentError
+from engine.model import ImageConfig
+
+EXAMPLES = """
+  boxlite import rootfs.tar localhost/mine:1
+  tar -C rootfs -c . | boxlite import -c 'CMD ["/bin/sh"]' -c 'ENV LANG=C.UTF-8' - localhost/mine:1
+"""
+
+
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE|-")],
+    reference: Annotated[str, typer.Argument(metavar="NAME[:TAG]")],
+    settings: Settings,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--change",
+            "-c",
+            metavar="INSTRUCTION",
+            help="Like CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR of a Dockerfile; repeatable.",
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> int:
+    """Make an image from a tar archive of a file system.
+
+    Prints the image's id.
+    """
+    config = ImageConfig()
+    for instruction in change or []:
+        config = apply_instruction(config, instruction)
+    return run_async(_import(settings, file, reference, config, quiet))
+
+
+async def _import(settings: Settings, file: str, reference: str, config: ImageConfig, quiet: bool) -> int:
+    with progress_display(quiet=quiet) as display:
+        async with settings.open_runtime(display.show) as runtime:
+            source = sys.stdin.buffer if file == "-" else _existing(file)
+            image = await runtime.import_image(source, reference, config=config)
+    typer.echo(image.config_digest)
+    return 0
+
+
+def _existing(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise InvalidArgumentError(f"the archive {name} is not a file that is there")
+    return path
+
+
+def apply_instruction(config: ImageConfig, instruction: str) -> ImageConfig:
+    """The configuration changed by one line of a Dockerfile."""
+    word, _, rest = instruction.strip().partition(" ")
+    rest = rest.strip()
+    if not rest:
+        raise InvalidArgumentError(f"change {instruction!r} is not an instruction and its value")
+    match word.upper():
+        case "CMD":
+            return replace(config, cmd=_command(rest))
+        case "ENTRYPOINT":
+            return replace(config, entrypoint=_command(rest))
+        case "ENV":
+            return replace(config, env=(*config.env, *_assignments(rest)))
+        case "EXPOSE":
+            return replace(config, exposed_ports=(*config.exposed_ports, *rest.split()))
+        case "LABEL":
+            labels = dict(pair.split("=", 1) for pair in _assignments(rest))
+            return replace(config, labels=config.labels | labels)
+        case "STOPSIGNAL":
+            return replace(config, stop_signal=rest)
+        case "USER":
+            return replace(config, user=rest)
+        case "VOLUME":
+            return replace(config, volumes=(*config.volumes, *(_exec_form(rest) or rest.split())))
+        case "WORKDIR":
+            return replace(config, working_dir=rest)
+    raise InvalidArgumentError(
+        f"change {instruction!r}: the instruction {word} cannot be applied to an import"
+    )
+
+
+def _command(text: str) -> tuple[str, ...]:
+    """A JSON list as it is; anything else through a shell, as in a Dockerfile."""
+    return _exec_form(text) or ("/bin/sh", "-c", text)
+
+
+def _exec_form(text: str) -> tuple[str, ...] | None:
+    if not text.startswith("["):
+        return None
+    try:
+        words = json.loads(text)
+    except ValueError:
+        return None
+    return tuple(words) if isinstance(words, list) and all(isinstance(word, str) for word in words) else None
+
+
+def _assignments(text: str) -> list[str]:
+    """`A=1 B="two words"`, or the old form `A one value`."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InvalidArgumentError(f"change {text!r}: {error}") from None
+    if all("=" in word for word in words):
+        return words
+    name, _, value = text.partition(" ")
+    return [f"{name}={value.strip()}"]
+
+
+COMMAND = as_command(import_, "import", examples=EXAMPLES)

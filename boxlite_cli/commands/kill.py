@@ -1,0 +1,40 @@
+"""`boxlite kill`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.parsers import parse_signal
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+from boxlite_cli.targets import for_each
+
+
+def kill(
+    boxes: Annotated[list[str], typer.Argument(metavar="BOX…")],
+    settings: Settings,
+    signal: Annotated[
+        str, typer.Option("--signal", "-s", metavar="SIGNAL", help="Which one. [default: KILL]")
+    ] = "KILL",
+) -> int:
+    """Send a signal to the main command of boxes.
+
+    Prints each box as it was named.
+    """
+    return run_async(_kill(settings, boxes, parse_signal(signal)))
+
+
+async def _kill(settings: Settings, boxes: list[str], signum: int) -> int:
+    async with settings.open_runtime() as runtime:
+
+        async def act(ref: str) -> str:
+            await runtime.kill(ref, signum)
+            return ref
+
+        return await for_each(boxes, act, debug=settings.debug)
+
+
+COMMAND = as_command(kill, "kill", examples="boxlite kill web\nboxlite kill -s HUP web")

@@ -1,0 +1,147 @@
+"""`boxlite logs`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.failures import say
+from boxlite_cli.humane import rfc3339
+from boxlite_cli.parsers import parse_duration, parse_integer
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+from boxlite_cli.streams import copy_file, write_all
+from engine.errors import InvalidArgumentError
+from engine.model import BoxRecord, LogRecord, utc_now
+
+EXAMPLES = """
+  boxlite logs -f web
+  boxlite logs --since 10m --timestamps web
+"""
+
+
+def logs(
+    box: Annotated[str, typer.Argument(metavar="BOX")],
+    settings: Settings,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")
+    ] = False,
+    tail: Annotated[
+        str, typer.Option("--tail", "-n", metavar="N", help="Only the last N lines; 0 or all: every line.")
+    ] = "all",
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="From this time, or this long ago (10m), on."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Up to this time, or this long ago.")
+    ] = None,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", "-t", help="Put the time before each line.")
+    ] = False,
+    console: Annotated[
+        bool, typer.Option("--console", help="The machine's console instead: its kernel and agent.")
+    ] = False,
+) -> int:
+    """Show what a box's main command has written.
+
+    What it wrote to standard output comes to ours, what it wrote to standard error to ours.
+    """
+    if console:
+        return run_async(_console(settings, box))
+    lines = 0 if tail == "all" else parse_integer(tail, what="tail")
+    return run_async(
+        _logs(
+            settings,
+            box,
+            follow=follow,
+            tail=lines or None,
+            since=parse_time(since),
+            until=parse_time(until),
+            timestamps=timestamps,
+        )
+    )
+
+
+async def _logs(
+    settings: Settings,
+    box: str,
+    *,
+    follow: bool,
+    tail: int | None,
+    since: datetime | None,
+    until: datetime | None,
+    timestamps: bool,
+) -> int:
+    printer = _Printer(timestamps=timestamps)
+    async with settings.open_runtime() as runtime:
+        record = await runtime.get(box)
+        async for piece in runtime.logs(record.id, follow=follow, tail=tail, since=since, until=until):
+            await printer.print(piece)
+    if printer.is_untouched:
+        _explain_nothing(record)
+    return 0
+
+
+def _explain_nothing(record: BoxRecord) -> None:
+    if record.state.started_at is None:
+        say(f"box {record.name} was never started, so it has written nothing")
+
+
+class _Printer:
+    """Writes pieces of output as they are, or line by line with their times in front."""
+
+    def __init__(self, *, timestamps: bool) -> None:
+        self._timestamps = timestamps
+        self._at_line_start = {"stdout": True, "stderr": True}
+        self.is_untouched = True
+
+    async def print(self, piece: LogRecord) -> None:
+        self.is_untouched = False
+        await write_all(
+            1 if piece.stream == "stdout" else 2, self._stamped(piece) if self._timestamps else piece.data
+        )
+
+    def _stamped(self, piece: LogRecord) -> bytes:
+        stamp = f"{rfc3339(piece.time)} ".encode()
+        lines = piece.data.splitlines(keepends=True)
+        text = b"".join(
+            line if index == 0 and not self._at_line_start[piece.stream] else stamp + line
+            for index, line in enumerate(lines)
+        )
+        self._at_line_start[piece.stream] = piece.data.endswith(b"\n")
+        return text
+
+
+async def _console(settings: Settings, box: str) -> int:
+    async with settings.open_runtime() as runtime:
+        record = await runtime.get(box)
+        path = runtime.console_path(record)
+    if not path.exists():
+        say(f"box {record.name} has no console log: it was never started")
+        return 0
+    await copy_file(path, 1)
+    return 0
+
+
+def parse_time(word: str | None, now: datetime | None = None) -> datetime | None:
+    """A moment: RFC 3339, a date, seconds since 1970, or how long ago (`90s`, `10m`)."""
+    if word is None:
+        return None
+    try:
+        if word.replace(".", "", 1).isdecimal():
+            return datetime.fromtimestamp(float(word), tz=utc_now().tzinfo)
+        if word[:1].isdecimal() and "-" in word:
+            moment = datetime.fromisoformat(word)
+            return moment if moment.tzinfo else moment.astimezone()
+        return (now or utc_now()) - timedelta(seconds=parse_duration(word))
+    except (ValueError, OverflowError, InvalidArgumentError):
+        raise InvalidArgumentError(
+            f"time {word!r} is neither a time like 2025-01-31T08:00:00Z nor a while ago like 10m"
+        ) from None
+
+
+COMMAND = as_command(logs, "logs", examples=EXAMPLES)

@@ -1,0 +1,48 @@
+"""`boxlite pull`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.progress import progress_display
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+
+EXAMPLES = """
+  boxlite pull alpine:3.20
+  boxlite pull ghcr.io/owner/image@sha256:…
+"""
+
+
+def pull(
+    image: Annotated[str, typer.Argument(metavar="IMAGE")],
+    settings: Settings,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the image's id.")] = False,
+    platform: Annotated[
+        str | None,
+        typer.Option("--platform", metavar="OS/ARCH", help="Platform to choose. [default: the host's]"),
+    ] = None,
+) -> int:
+    """Fetch an image from a registry.
+
+    Prints its full name and digest.
+    """
+    return run_async(_pull(settings, image, quiet, platform))
+
+
+async def _pull(settings: Settings, reference: str, quiet: bool, platform: str | None) -> int:
+    with progress_display(quiet=quiet) as display:
+        async with settings.open_runtime(display.show) as runtime:
+            image = await runtime.pull(reference, platform=platform)
+    if quiet:
+        typer.echo(image.config_digest)
+    else:
+        typer.echo(image.reference)
+        typer.echo(f"Digest: {image.manifest_digest}")
+    return 0
+
+
+COMMAND = as_command(pull, "pull", examples=EXAMPLES)

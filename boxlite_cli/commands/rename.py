@@ -1,0 +1,29 @@
+"""`boxlite rename`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+
+
+def rename(
+    box: Annotated[str, typer.Argument(metavar="BOX")],
+    new_name: Annotated[str, typer.Argument(metavar="NEW_NAME")],
+    settings: Settings,
+) -> int:
+    """Give a box another name."""
+    return run_async(_rename(settings, box, new_name))
+
+
+async def _rename(settings: Settings, box: str, new_name: str) -> int:
+    async with settings.open_runtime() as runtime:
+        await runtime.rename(box, new_name)
+    return 0
+
+
+COMMAND = as_command(rename, "rename", examples="boxlite rename brave_lamport web")

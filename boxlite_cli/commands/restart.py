@@ -1,0 +1,49 @@
+"""`boxlite restart`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.parsers import parse_duration
+from boxlite_cli.progress import progress_display
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+from boxlite_cli.targets import for_each
+
+
+def restart(
+    boxes: Annotated[list[str], typer.Argument(metavar="BOX…")],
+    settings: Settings,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout",
+            "--time",
+            "-t",
+            metavar="DURATION",
+            help="Grace before it is killed. [default: the box's own]",
+        ),
+    ] = None,
+) -> int:
+    """Stop boxes and start them again.
+
+    Prints each box as it was named.
+    """
+    return run_async(_restart(settings, boxes, None if timeout is None else parse_duration(timeout)))
+
+
+async def _restart(settings: Settings, boxes: list[str], timeout_s: float | None) -> int:
+    with progress_display() as display:
+        async with settings.open_runtime(display.show) as runtime:
+
+            async def act(ref: str) -> str:
+                await runtime.restart(ref, timeout_s=timeout_s)
+                return ref
+
+            return await for_each(boxes, act, debug=settings.debug)
+
+
+COMMAND = as_command(restart, "restart", examples="boxlite restart web")

@@ -1,0 +1,53 @@
+"""`boxlite rm`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+from boxlite_cli.targets import for_each
+from engine.errors import InvalidArgumentError
+
+
+def rm(
+    settings: Settings,
+    boxes: Annotated[list[str] | None, typer.Argument(metavar="[BOX]…")] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Also running boxes; ask nothing.")] = False,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="Every box; asks first unless -f.")] = False,
+    volumes: Annotated[bool, typer.Option("--volumes", "-v", help="Also their anonymous volumes.")] = False,
+) -> int:
+    """Remove boxes and what is on their disks.
+
+    Prints the id of each box that was removed.
+    """
+    if bool(boxes) == all_:
+        raise InvalidArgumentError("name boxes, or all of them with -a, but not both")
+    return run_async(_rm(settings, boxes or [], force, volumes))
+
+
+async def _rm(settings: Settings, boxes: list[str], force: bool, volumes: bool) -> int:
+    async with settings.open_runtime() as runtime:
+        if not boxes:
+            boxes = [record.id for record in await runtime.list_boxes(all=True)]
+            if boxes and not force and not _confirmed(len(boxes)):
+                return 1
+
+        async def act(ref: str) -> str:
+            return (await runtime.remove(ref, force=force, volumes=volumes)).id
+
+        return await for_each(boxes, act, debug=settings.debug)
+
+
+def _confirmed(count: int) -> bool:
+    if not sys.stdin.isatty():
+        raise InvalidArgumentError("rm -a asks before it removes, and there is nobody to ask", hint="add -f")
+    what = "1 box and what is on its disk" if count == 1 else f"{count} boxes and what is on their disks"
+    return typer.confirm(f"Remove {what}?", err=True)
+
+
+COMMAND = as_command(rm, "rm", examples="boxlite rm web\nboxlite rm -f web db\nboxlite rm -a")

@@ -1,0 +1,148 @@
+"""`boxlite run`: create a box, start it, and be its command until it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.failures import say
+from boxlite_cli.option_groups import BoxOptions, TerminalOptions
+from boxlite_cli.options import build_box_spec, check_terminal, pull_policy
+from boxlite_cli.parsers import parse_detach_keys
+from boxlite_cli.progress import Display, progress_display
+from boxlite_cli.session import Holding, hold, run_async
+from boxlite_cli.settings import Settings
+from boxlite_cli.terminal import terminal_size
+from engine.errors import AlreadyExistsError, BoxliteError, InvalidArgumentError, NotFoundError
+from engine.model import BoxRecord, BoxSpec, ExitStatus
+
+if TYPE_CHECKING:
+    from engine.runtime import Runtime
+
+EXAMPLES = """
+  boxlite run --rm alpine:3.20 uname -r
+  echo hello | boxlite run --rm -i alpine:3.20 tr a-z A-Z
+  boxlite run -it --rm -v ./src:/src -w /src python:3.12-slim bash
+  boxlite run -d --name web -p 8080:80 nginx
+"""
+
+
+def run(
+    terminal: TerminalOptions,
+    options: BoxOptions,
+    settings: Settings,
+    words: Annotated[list[str] | None, typer.Argument(metavar="IMAGE [COMMAND]…")] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave the box running and print its id.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--rm", help="Remove the box when it stops.")] = False,
+    sig_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--sig-proxy/--no-sig-proxy", help="Pass signals on to the command.", show_default=False
+        ),
+    ] = True,
+) -> int:
+    """Create a box from an image and run a command in it.
+
+    Exits with the command's own status, or 128+N when signal N ended it; 125 when it is BoxLite that failed, 126 and
+    127 when the command cannot be run or found. Options stand before IMAGE: what follows it belongs to the
+    command.
+    """
+    check_terminal(terminal, detach=detach, needed_when_detached=True)
+    spec = build_box_spec(options, words or [], terminal=terminal, auto_remove=remove, detach=detach)
+    how = Holding(
+        tty=terminal.tty,
+        stdin=terminal.interactive,
+        detach_keys=parse_detach_keys(terminal.detach_keys),
+        forward_signals=sig_proxy,
+    )
+    return run_async(_run(settings, options, spec, how))
+
+
+async def _run(settings: Settings, options: BoxOptions, spec: BoxSpec, how: Holding) -> int:
+    identity = options.identity
+    with progress_display(quiet=identity.quiet) as display:
+        async with settings.open_runtime(display.show) as runtime:
+            id_file = reserve_id_file(identity.cidfile)
+            runtime.prepare_start()
+            record = await runtime.create(spec, name=identity.name, pull=pull_policy(options.image.pull))
+            if id_file is not None:
+                id_file.write_text(record.id)
+            if spec.detach:
+                return await _start_detached(runtime, record)
+            return await _hold(runtime, record, how, display)
+
+
+async def _start_detached(runtime: Runtime, record: BoxRecord) -> int:
+    try:
+        await runtime.start(record.id)
+    except BaseException:
+        await _remove_unstarted(runtime, record)
+        raise
+    typer.echo(record.id)
+    return 0
+
+
+async def _hold(runtime: Runtime, record: BoxRecord, how: Holding, display: Display) -> int:
+    attached = False
+    try:
+        size = terminal_size() if how.tty else None
+        async with runtime.start_attached(record.id, stdin=how.stdin, size=size) as execution:
+            attached = True
+            display.close()
+            status = await hold(execution, how)
+            if status is None:
+                await execution.release()
+                return 0
+    except BaseException:
+        if not attached:
+            await _remove_unstarted(runtime, record)
+        elif record.spec.auto_remove:
+            await runtime.wait_removed(record)
+        raise
+    if record.spec.auto_remove:
+        await runtime.wait_removed(record)
+    return exit_code(status)
+
+
+async def _remove_unstarted(runtime: Runtime, record: BoxRecord) -> None:
+    """Leave nothing behind of a `--rm` box that never came to run, whose end nobody else will notice."""
+    if record.spec.auto_remove:
+        try:
+            await runtime.remove(record.id, force=True)
+        except NotFoundError:
+            return
+        except BoxliteError as error:
+            say(f"Warning: box {record.name} is left behind: {error}")
+
+
+def exit_code(status: ExitStatus) -> int:
+    """What to exit with, having said why a command could not be run."""
+    if status.error:
+        say(f"Error: {status.error}")
+    elif status.timed_out:
+        say("Error: the command took longer than its timeout")
+    return status.exit_code
+
+
+def reserve_id_file(name: str | None) -> Path | None:
+    """Make the file of `--cidfile` before there is a box; it must not be there yet."""
+    if name is None:
+        return None
+    path = Path(name)
+    try:
+        path.open("x").close()
+    except FileExistsError:
+        raise AlreadyExistsError(f"the file {name} of --cidfile", hint="remove it or name another") from None
+    except OSError as error:
+        raise InvalidArgumentError(
+            f"the file {name} of --cidfile cannot be made: {error.strerror}"
+        ) from error
+    return path
+
+
+COMMAND = as_command(run, "run", words_end_options=True, failure_status=125, examples=EXAMPLES)

@@ -1,0 +1,32 @@
+"""`boxlite wait`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+from boxlite_cli.targets import for_each
+
+
+def wait(boxes: Annotated[list[str], typer.Argument(metavar="BOX…")], settings: Settings) -> int:
+    """Wait until boxes stop and print their exit codes.
+
+    One line a box, in the order they were named.
+    """
+    return run_async(_wait(settings, boxes))
+
+
+async def _wait(settings: Settings, boxes: list[str]) -> int:
+    async with settings.open_runtime() as runtime:
+
+        async def act(ref: str) -> str:
+            return str(await runtime.wait(ref))
+
+        return await for_each(boxes, act, at_once=len(boxes), debug=settings.debug)
+
+
+COMMAND = as_command(wait, "wait", examples="boxlite wait job1 job2")

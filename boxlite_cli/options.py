@@ -1,0 +1,288 @@
+"""What the options of `run`, `create` and `exec` amount to: one BoxSpec or ExecSpec.
+
+Options that the engine cannot honour yet still become part of the spec: it is the engine that refuses them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from boxlite_cli import parsers, volumes
+from boxlite_cli.failures import NotATerminalError, warn
+from boxlite_cli.option_groups import (
+    HEALTH_DEFAULTS,
+    BoxOptions,
+    EnvironmentOptions,
+    FileOptions,
+    HealthOptions,
+    ImageOptions,
+    NetworkOptions,
+    TerminalOptions,
+)
+from engine.errors import InvalidArgumentError
+from engine.model import (
+    DEFAULT_CPUS,
+    DEFAULT_MEMORY_MIB,
+    DEFAULT_STOP_TIMEOUT_S,
+    BoxSpec,
+    ExecSpec,
+    HealthCheck,
+    NetworkMode,
+    NetworkSpec,
+    PullPolicy,
+    RestartKind,
+    RestartPolicy,
+    SecurityOptions,
+    TerminalSize,
+    VolumeSpec,
+)
+
+DEFAULT_TERM = "xterm"
+T = TypeVar("T")
+
+
+def build_box_spec(
+    options: BoxOptions,
+    words: Sequence[str],
+    *,
+    terminal: TerminalOptions | None = None,
+    auto_remove: bool = False,
+    detach: bool = False,
+    environment: Mapping[str, str] = os.environ,
+) -> BoxSpec:
+    """What the options and the words after them (IMAGE COMMAND…) ask for.
+
+    Prints warnings for what is taken otherwise than it was written; raises InvalidArgumentError for what is wrong.
+    """
+    image, command = _split_words(options.image, words)
+    life = options.life
+    cpus, cpu_warning = parsers.parse_cpus(options.resources.cpus or str(DEFAULT_CPUS))
+    memory = options.resources.memory
+    spec = BoxSpec(
+        image=image,
+        rootfs=_rootfs(options.image.rootfs),
+        entrypoint=_entrypoint(options.image.entrypoint),
+        cmd=command if command or options.image.entrypoint is not None else None,
+        env=_environment(options.environment, environment, tty=terminal is not None and terminal.tty),
+        working_dir=options.environment.workdir,
+        user=terminal.user if terminal else None,
+        hostname=options.network.hostname,
+        tty=terminal.tty if terminal else False,
+        stdin_open=terminal.interactive if terminal else False,
+        cpus=cpus,
+        memory_mib=parsers.parse_memory_mib(memory) if memory else DEFAULT_MEMORY_MIB,
+        disk_size_gb=_optional(parsers.parse_disk_size_gb, options.resources.disk_size),
+        network=_network(options.network),
+        ports=tuple(port for word in options.network.publish for port in parsers.parse_ports(word)),
+        publish_all=options.network.publish_all,
+        volumes=_volumes(options.files),
+        labels=parsers.parse_labels(options.identity.label, options.identity.label_file),
+        auto_remove=auto_remove,
+        detach=detach,
+        security=SecurityOptions.from_preset(
+            options.privileges.security or environment.get("BOXLITE_SECURITY") or "enabled"
+        ),
+        cap_add=tuple(options.privileges.cap_add),
+        cap_drop=tuple(options.privileges.cap_drop),
+        privileged=options.privileges.privileged,
+        read_only=options.files.read_only,
+        pids_limit=_pids_limit(options.resources.pids_limit),
+        shm_size_bytes=_optional(parsers.parse_size, options.resources.shm_size),
+        ulimits=tuple(parsers.parse_ulimit(word) for word in options.resources.ulimit),
+        init=life.init,
+        stop_signal=_checked_signal(life.stop_signal),
+        stop_timeout_s=_seconds(life.stop_timeout, DEFAULT_STOP_TIMEOUT_S),
+        timeout_s=_seconds(life.timeout, 0.0),
+        auto_stop_s=_seconds(life.auto_stop, 0.0),
+        auto_delete_s=_seconds(life.auto_delete, 0.0),
+        auto_resume=not life.no_auto_resume,
+        restart=parsers.parse_restart(life.restart) if life.restart else RestartPolicy(),
+        health=_health(options.health),
+        platform=options.image.platform,
+        cold_boot=life.cold_boot,
+    )
+    _check_removal(spec)
+    if cpu_warning:
+        warn(cpu_warning)
+    return spec
+
+
+def build_exec_spec(
+    words: Sequence[str],
+    environment_options: EnvironmentOptions,
+    terminal: TerminalOptions,
+    *,
+    size: TerminalSize | None = None,
+    privileged: bool = False,
+    timeout: str | None = None,
+    detach: bool = False,
+    environment: Mapping[str, str] = os.environ,
+) -> ExecSpec:
+    """What the options and the words after the box's name (COMMAND…) ask for."""
+    return ExecSpec(
+        argv=tuple(words),
+        env=_environment(environment_options, environment, tty=terminal.tty),
+        working_dir=environment_options.workdir,
+        user=terminal.user,
+        tty=terminal.tty,
+        stdin=terminal.interactive,
+        size=size if terminal.tty else None,
+        privileged=privileged,
+        timeout_s=_seconds(timeout, 0.0),
+        detach=detach,
+    )
+
+
+def check_terminal(terminal: TerminalOptions, *, detach: bool, needed_when_detached: bool) -> None:
+    """Refuse `-t` without a terminal on standard input, and `-i` together with `-d`."""
+    if terminal.interactive and detach:
+        raise InvalidArgumentError(
+            "-i cannot be combined with -d: nobody is there to type",
+            hint="leave out -i, or leave out -d and detach with the detach keys",
+        )
+    if terminal.tty and (needed_when_detached or not detach) and not sys.stdin.isatty():
+        raise NotATerminalError
+
+
+def pull_policy(word: str) -> PullPolicy:
+    try:
+        return PullPolicy(word.lower())
+    except ValueError:
+        raise InvalidArgumentError(f"pull is always, missing or never, not {word!r}") from None
+
+
+def _split_words(options: ImageOptions, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """Image and command. `--` in front of the command is allowed, as in exec."""
+    if options.rootfs is None and not words:
+        raise InvalidArgumentError(
+            "no image given", hint="name one, like alpine:3.20, or a directory with --rootfs"
+        )
+    image, command = (words[0], words[1:]) if options.rootfs is None else (None, words)
+    if image == "":
+        raise InvalidArgumentError("the image's name is empty")
+    return image, tuple(command)
+
+
+def _rootfs(path: str | None) -> str | None:
+    if path is None:
+        return None
+    directory = Path(path).expanduser().absolute()
+    if not directory.is_dir():
+        raise InvalidArgumentError(f"rootfs {path} is not a directory")
+    return str(directory)
+
+
+def _entrypoint(word: str | None) -> tuple[str, ...] | None:
+    """One program without arguments, as Docker takes it; the empty word takes the image's away."""
+    if word is None:
+        return None
+    return (word,) if word else ()
+
+
+def _environment(
+    options: EnvironmentOptions, environment: Mapping[str, str], *, tty: bool
+) -> tuple[tuple[str, str], ...]:
+    variables, warnings = parsers.parse_environment(options.env, options.env_file, environment)
+    for warning in warnings:
+        warn(warning)
+    if tty and "TERM" not in dict(variables):
+        return (*variables, ("TERM", DEFAULT_TERM))
+    return variables
+
+
+def _optional(parse: Callable[[str], T], word: str | None) -> T | None:
+    return None if word is None else parse(word)
+
+
+def _seconds(word: str | None, default: float) -> float:
+    return default if word is None else parsers.parse_duration(word)
+
+
+def _pids_limit(word: str | None) -> int | None:
+    number = _optional(lambda text: parsers.parse_integer(text, what="pids limit", minimum=-1), word)
+    return number if number and number > 0 else None
+
+
+def _checked_signal(word: str | None) -> str | None:
+    if word is not None:
+        parsers.parse_signal(word)
+    return word
+
+
+def _network(options: NetworkOptions) -> NetworkSpec:
+    words = {"none": "disabled", "bridge": "enabled", "default": "enabled"}
+    word = options.network.lower()
+    if word == "host":
+        raise InvalidArgumentError(
+            "a box cannot share the host's network: it is a machine of its own",
+            hint="publish ports with -p; the host is host.boxlite.internal",
+        )
+    enabled = parsers.parse_on_off(words.get(word, word), what="network")
+    return NetworkSpec(
+        mode=NetworkMode.ENABLED if enabled else NetworkMode.DISABLED,
+        allow_net=tuple(options.allow_net),
+        deny_net=tuple(options.deny_net),
+        host_access=parsers.parse_on_off(options.host_access, what="host access"),
+        dns=tuple(parsers.parse_address(word, what="name server") for word in options.dns),
+        dns_search=tuple(options.dns_search),
+        add_host=tuple(parsers.parse_host_entry(word) for word in options.add_host),
+        tx_kbps=_optional(lambda text: parsers.parse_integer(text, what="net-tx-kbps"), options.net_tx_kbps)
+        or 0,
+        rx_kbps=_optional(lambda text: parsers.parse_integer(text, what="net-rx-kbps"), options.net_rx_kbps)
+        or 0,
+    )
+
+
+def _volumes(options: FileOptions) -> tuple[VolumeSpec, ...]:
+    specs = (
+        *(volumes.parse_volume(word) for word in options.volume),
+        *(volumes.parse_mount(word) for word in options.mount),
+        *(volumes.parse_tmpfs(word) for word in options.tmpfs),
+    )
+    seen = set()
+    for spec in specs:
+        target = spec.target.rstrip("/") or "/"
+        if target in seen:
+            raise InvalidArgumentError(f"two volumes have the path {target} in the box")
+        seen.add(target)
+    return specs
+
+
+def _health(options: HealthOptions) -> HealthCheck | None:
+    if options.health_cmd is None:
+        if any(
+            (
+                options.health_interval,
+                options.health_timeout,
+                options.health_retries,
+                options.health_start_period,
+            )
+        ):
+            raise InvalidArgumentError("health options need --health-cmd")
+        return None
+    if options.no_healthcheck:
+        raise InvalidArgumentError("--no-healthcheck cannot be combined with --health-cmd")
+    retries = options.health_retries
+    return HealthCheck(
+        command=("/bin/sh", "-c", options.health_cmd),
+        interval_s=_seconds(options.health_interval, HEALTH_DEFAULTS.interval_s),
+        timeout_s=_seconds(options.health_timeout, HEALTH_DEFAULTS.timeout_s),
+        retries=parsers.parse_integer(retries, what="health retries", minimum=1)
+        if retries is not None
+        else HEALTH_DEFAULTS.retries,
+        start_period_s=_seconds(options.health_start_period, HEALTH_DEFAULTS.start_period_s),
+    )
+
+
+def _check_removal(spec: BoxSpec) -> None:
+    """A box that goes as soon as it stops has no use for what would happen to it later."""
+    if not spec.auto_remove:
+        return
+    if spec.restart.kind is not RestartKind.NO:
+        raise InvalidArgumentError("--rm cannot be combined with --restart")
+    if spec.auto_stop_s or spec.auto_delete_s:
+        raise InvalidArgumentError("--rm cannot be combined with --auto-stop or --auto-delete")

@@ -1,0 +1,118 @@
+"""What commands print: tables, JSON, YAML, templates or bare ids, each in one place.
+
+Data goes to stdout, everything else to stderr. A table is drawn by rich where stdout is a terminal; elsewhere it is plain
+aligned columns, two spaces apart, without colour, whose order never changes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from engine.errors import InvalidArgumentError
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    TEMPLATE = "template"
+
+
+def parse_format(word: str | None, allowed: Sequence[Format], *, default: Format) -> tuple[Format, str]:
+    """The format and, for TEMPLATE, its text. `table TEMPLATE` is a template under a heading, as in Docker."""
+    if word is None or word == "":
+        return default, ""
+    if word in allowed and word != Format.TEMPLATE:
+        return Format(word), ""
+    if Format.TEMPLATE in allowed and ("{{" in word or "{%" in word):
+        return Format.TEMPLATE, word
+    words = ", ".join("a template" if kind is Format.TEMPLATE else kind for kind in allowed)
+    raise InvalidArgumentError(f"format {word!r} is not one of: {words}")
+
+
+def check_quiet(quiet: bool, format_word: str | None) -> None:
+    if quiet and format_word:
+        raise InvalidArgumentError("-q cannot be combined with --format")
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+
+
+def print_document(kind: Format, document: Any) -> None:
+    """Print JSON or YAML."""
+    if kind is Format.JSON:
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    else:
+        import yaml
+
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    sys.stdout.write(text)
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], headings: Mapping[str, str], template: str
+) -> None:
+    """A table of the `columns`, or the template for each row where there is one."""
+    if template:
+        print_template(template, rows, headings=headings)
+    else:
+        print_table(
+            [headings[column] for column in columns],
+            [[str(row[column]) for column in columns] for row in rows],
+        )
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    if sys.stdout.isatty():
+        _print_rich_table(headings, rows)
+    else:
+        print_lines(aligned([headings, *rows]))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines with their columns under one another; no space at the end of a line."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _print_rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for index, heading in enumerate(headings):
+        table.add_column(heading, no_wrap=index == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def _style(cell: str) -> str:
+    word = cell.partition(" ")[0]
+    return {"running": "green", "ok": "green", "failed": "red", "warning": "yellow", "paused": "yellow"}.get(
+        word, ""
+    )
+
+
+def print_template(
+    template: str, objects: Iterable[Mapping[str, Any]], *, headings: Mapping[str, str]
+) -> None:
+    """One line per object; `table TEMPLATE` puts its columns under headings."""
+    from boxlite_cli.templates import compile_template
+
+    is_table = template.startswith("table ")
+    body = template.removeprefix("table ").strip() if is_table else template
+    compiled = compile_template(body.replace("\\t", "\t").replace("\\n", "\n"))
+    lines = [compiled.render(item) for item in objects]
+    if is_table:
+        lines = aligned([line.split("\t") for line in [compiled.render(headings), *lines]])
+    print_lines(lines)

@@ -1,0 +1,155 @@
+"""How far long work is: live on a terminal and gone when done, plain lines elsewhere, nothing with `-q`.
+
+All of it goes to stderr. Nothing is drawn, and rich is not imported, before there is something to wait for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from boxlite_cli.failures import say
+from boxlite_cli.humane import size_text
+from engine.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+TITLES = {
+    "pull": "pulling",
+    "layer": "layer",
+    "base": "building the disk",
+    "template": "preparing the machine (once for this shape)",
+    "guest-image": "building the guest system (once)",
+}
+"""Stages worth showing; the others pass in a moment."""
+
+LINE_INTERVAL_S = 5.0
+
+
+class Display(Protocol):
+    def show(self, progress: Progress) -> None: ...
+    def close(self) -> None: ...
+
+
+@contextlib.contextmanager
+def progress_display(*, quiet: bool = False) -> Iterator[Display]:
+    """A display for the length of a command; `close` ends it earlier, before a box's own output begins."""
+    display: Display
+    if quiet:
+        display = NoDisplay()
+    elif sys.stderr.isatty():
+        display = LiveDisplay()
+    else:
+        display = LineDisplay()
+    try:
+        yield display
+    finally:
+        display.close()
+
+
+class NoDisplay:
+    def show(self, progress: Progress) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+class LineDisplay:
+    """One line when a stage begins, and one every few seconds while it lasts."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], float] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def show(self, progress: Progress) -> None:
+        key = (progress.stage, progress.item)
+        with self._lock:
+            if self._closed or progress.stage not in TITLES:
+                return
+            now = time.monotonic()
+            begun = key not in self._seen
+            if not begun and now - self._seen[key] < LINE_INTERVAL_S:
+                return
+            self._seen[key] = now
+        say(_line(progress))
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class LiveDisplay:
+    """A line per thing under way, with a bar where the total is known."""
+
+    def __init__(self) -> None:
+        self._rich: RichProgress | None = None
+        self._tasks: dict[tuple[str, str], TaskID] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def show(self, progress: Progress) -> None:
+        if progress.stage not in TITLES:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            rich = self._started()
+            key = (progress.stage, progress.item)
+            if key not in self._tasks:
+                self._tasks[key] = rich.add_task(_title(progress), total=progress.total)
+            rich.update(
+                self._tasks[key],
+                completed=progress.done,
+                total=progress.total,
+                description=_title(progress),
+                amount=_amount(progress),
+            )
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._rich is not None:
+                self._rich.stop()
+                self._rich = None
+
+    def _started(self) -> RichProgress:
+        if self._rich is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as RichProgress
+
+            self._rich = RichProgress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[amount]}", markup=False),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._rich.start()
+        return self._rich
+
+
+def _title(progress: Progress) -> str:
+    item = (
+        progress.item.removeprefix("sha256:")[:12] if progress.item.startswith("sha256:") else progress.item
+    )
+    return progress.message or " ".join(filter(None, (TITLES[progress.stage], item)))
+
+
+def _amount(progress: Progress) -> str:
+    if progress.stage != "layer" or not progress.done:
+        return ""
+    total = f" of {size_text(progress.total)}" if progress.total else ""
+    return f"{size_text(progress.done)}{total}"
+
+
+def _line(progress: Progress) -> str:
+    return " ".join(filter(None, (_title(progress), _amount(progress))))

@@ -1,0 +1,38 @@
+"""Commands that take several boxes: every one is tried, errors go to stderr, and one failure makes the status 1."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from boxlite_cli import failures
+from boxlite_cli.output import print_lines
+from engine.errors import BoxliteError
+
+AT_ONCE = 4
+
+
+async def for_each(
+    refs: Sequence[str], act: Callable[[str], Awaitable[str]], *, at_once: int = AT_ONCE, debug: bool = False
+) -> int:
+    """Act on all boxes, a few at a time, and print what `act` returns for each, in the order they were named."""
+    turn = asyncio.Semaphore(at_once)
+
+    async def one(ref: str) -> str:
+        async with turn:
+            return await act(ref)
+
+    tasks = [asyncio.ensure_future(one(ref)) for ref in refs]
+    status = 0
+    try:
+        for task in tasks:
+            try:
+                print_lines([await task])
+            except BoxliteError as error:
+                failures.report(error, debug=debug)
+                status = 1
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return status

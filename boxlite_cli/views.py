@@ -1,0 +1,231 @@
+"""Boxes and images as the objects and rows that people and programs see: the field names are part of the public surface."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from boxlite_cli.humane import ago, ports_text, rfc3339, size_text, status_text
+from engine.model import BoxRecord, BoxStatus, Image, VolumeSpec
+
+MIB = 1024**2
+GIB = 1024**3
+BOX_HEADINGS = {
+    "ID": "ID", "Image": "IMAGE", "Status": "STATUS", "CreatedAt": "CREATED", "Ports": "PORTS", "Names": "NAMES",
+    "ExitCode": "EXIT CODE", "Labels": "LABELS",
+}  # fmt: skip
+IMAGE_HEADINGS = {
+    "Repository": "REPOSITORY", "Tag": "TAG", "ID": "IMAGE ID", "CreatedAt": "CREATED", "Size": "SIZE",
+    "Digest": "DIGEST",
+}  # fmt: skip
+
+
+def box_object(record: BoxRecord) -> dict[str, Any]:
+    """What `inspect` shows of a box. Sizes are bytes, durations seconds, times RFC 3339 or null."""
+    spec, state = record.spec, record.state
+    running = state.status is BoxStatus.RUNNING
+    return {
+        "Id": record.id,
+        "Name": record.name,
+        "Image": spec.image or spec.rootfs,
+        "ImageDigest": record.manifest_digest,
+        "Created": rfc3339(record.created_at),
+        "Status": str(state.status),
+        "State": {
+            "Status": str(state.status),
+            "Running": running,
+            "Paused": state.status is BoxStatus.PAUSED,
+            "Pid": state.pid if state.status.is_active else None,
+            "ExitCode": None if running else state.exit_code,
+            "OOMKilled": state.oom_killed,
+            "Reason": state.reason,
+            "StartedAt": rfc3339(state.started_at),
+            "FinishedAt": rfc3339(state.finished_at),
+            "LastActivityAt": None,
+            "RestartCount": state.restart_count,
+            "Health": {"Status": str(state.health), "FailingStreak": state.health_failures},
+        },
+        "Cpus": spec.cpus,
+        "Memory": spec.memory_mib * MIB,
+        "DiskSize": None if spec.disk_size_gb is None else spec.disk_size_gb * GIB,
+        "Accel": None if state.accel is None else str(state.accel),
+        "Config": _config(record),
+        "Lifecycle": _lifecycle(record),
+        "Network": _network(record),
+        "Mounts": [_mount(volume) for volume in spec.volumes],
+        "Security": asdict(spec.security) | {"env_allowlist": list(spec.security.env_allowlist)},
+        "TimingsMs": {key.removesuffix("_ms"): value for key, value in asdict(state.timings).items()},
+    }
+
+
+def _config(record: BoxRecord) -> dict[str, Any]:
+    spec = record.spec
+    return {
+        "Entrypoint": None if spec.entrypoint is None else list(spec.entrypoint),
+        "Cmd": None if spec.cmd is None else list(spec.cmd),
+        "Env": [f"{key}={value}" for key, value in spec.env],
+        "WorkingDir": spec.working_dir,
+        "User": spec.user,
+        "Hostname": spec.hostname,
+        "Tty": spec.tty,
+        "OpenStdin": spec.stdin_open,
+        "Labels": dict(spec.labels),
+        "CapAdd": list(spec.cap_add),
+        "CapDrop": list(spec.cap_drop),
+        "Privileged": spec.privileged,
+        "ReadonlyRootfs": spec.read_only,
+        "PidsLimit": spec.pids_limit,
+        "ShmSize": spec.shm_size_bytes,
+        "Ulimits": [{"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard} for limit in spec.ulimits],
+        "Init": spec.init,
+        "Platform": spec.platform,
+        "ColdBoot": spec.cold_boot,
+    }
+
+
+def _lifecycle(record: BoxRecord) -> dict[str, Any]:
+    spec = record.spec
+    health = spec.health
+    return {
+        "AutoRemove": spec.auto_remove,
+        "AutoResume": spec.auto_resume,
+        "AutoStop": spec.auto_stop_s,
+        "AutoDelete": spec.auto_delete_s,
+        "Timeout": spec.timeout_s,
+        "StopSignal": spec.stop_signal,
+        "StopTimeout": spec.stop_timeout_s,
+        "RestartPolicy": {"Name": str(spec.restart.kind), "MaximumRetryCount": spec.restart.max_retries},
+        "Healthcheck": None
+        if health is None
+        else {
+            "Test": list(health.command),
+            "Interval": health.interval_s,
+            "Timeout": health.timeout_s,
+            "Retries": health.retries,
+            "StartPeriod": health.start_period_s,
+        },
+    }
+
+
+def _network(record: BoxRecord) -> dict[str, Any]:
+    network = record.spec.network
+    ports = record.state.ports or record.spec.ports
+    return {
+        "Mode": str(network.mode),
+        "AllowNet": list(network.allow_net),
+        "DenyNet": list(network.deny_net),
+        "HostAccess": network.host_access,
+        "Dns": list(network.dns),
+        "DnsSearch": list(network.dns_search),
+        "ExtraHosts": [f"{name}:{address}" for name, address in network.add_host],
+        "TxKbps": network.tx_kbps,
+        "RxKbps": network.rx_kbps,
+        "Ports": [
+            {
+                "HostIp": port.host_ip,
+                "HostPort": port.host_port,
+                "BoxPort": port.box_port,
+                "Protocol": str(port.protocol),
+            }
+            for port in ports
+        ],
+    }
+
+
+def _mount(volume: VolumeSpec) -> dict[str, Any]:
+    return {
+        "Type": str(volume.kind),
+        "Source": volume.source,
+        "Destination": volume.target,
+        "RW": not volume.read_only,
+    }
+
+
+def box_summary(record: BoxRecord) -> dict[str, Any]:
+    """One box of `ls --format json`."""
+    ports = record.state.ports or record.spec.ports
+    return {
+        "ID": record.id,
+        "Image": record.spec.image or record.spec.rootfs or "",
+        "Status": str(record.status),
+        "CreatedAt": rfc3339(record.created_at),
+        "Ports": ports_text(ports),
+        "Names": record.name,
+        "ExitCode": record.state.exit_code,
+        "Labels": dict(record.spec.labels),
+    }
+
+
+def box_row(record: BoxRecord, *, full: bool) -> dict[str, Any]:
+    """One box of the table and of `ls --format TEMPLATE`: the same fields for people."""
+    summary = box_summary(record)
+    return summary | {
+        "ID": record.id if full else record.short_id,
+        "Image": summary["Image"] if full else _shortened(summary["Image"], 40),
+        "Status": status_text(record),
+        "CreatedAt": ago(record.created_at),
+        "Ports": summary["Ports"] if record.status.is_active or full else "",
+    }
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Repository and tag; `<none>` where there is no tag."""
+    repository = reference.partition("@")[0]
+    name, colon, tag = repository.rpartition(":")
+    return (name, tag) if colon and "/" not in tag else (repository, "<none>")
+
+
+def image_object(image: Image) -> dict[str, Any]:
+    """What `inspect` shows of an image."""
+    config = image.config
+    return {
+        "Id": image.config_digest,
+        "Name": image.reference,
+        "RepoTags": [image.reference],
+        "Digest": image.manifest_digest,
+        "Created": rfc3339(config.created),
+        "PulledAt": rfc3339(image.pulled_at),
+        "Architecture": config.architecture,
+        "Os": config.os,
+        "Size": image.size_bytes,
+        "Config": {
+            "Entrypoint": list(config.entrypoint),
+            "Cmd": list(config.cmd),
+            "Env": list(config.env),
+            "User": config.user,
+            "WorkingDir": config.working_dir,
+            "ExposedPorts": list(config.exposed_ports),
+            "Volumes": list(config.volumes),
+            "Labels": dict(config.labels),
+            "StopSignal": config.stop_signal,
+        },
+        "Layers": [
+            {"Digest": layer.digest, "Size": layer.size_bytes, "MediaType": layer.media_type}
+            for layer in image.layers
+        ],
+    }
+
+
+def image_summary(image: Image) -> dict[str, Any]:
+    """One image of `images --format json`."""
+    repository, tag = split_reference(image.reference)
+    return {
+        "Repository": repository,
+        "Tag": tag,
+        "ID": image.config_digest,
+        "CreatedAt": rfc3339(image.config.created or image.pulled_at),
+        "Size": image.size_bytes,
+        "Digest": image.manifest_digest,
+    }
+
+
+def image_row(image: Image, *, full: bool) -> dict[str, Any]:
+    return image_summary(image) | {
+        "ID": image.config_digest if full else image.config_digest.removeprefix("sha256:")[:12],
+        "CreatedAt": ago(image.config.created or image.pulled_at),
+        "Size": size_text(image.size_bytes),
+    }

@@ -1,0 +1,139 @@
+"""Bases: one read-only ext4 per image and size, made once, shared by every box of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+from engine.disks.build import (
+    BASE_FORMAT,
+    BASE_NAME,
+    OVERLAY_NAME,
+    RECORD_NAME,
+    Archive,
+    BaseBuild,
+    Wrap,
+    no_wrap,
+)
+from engine.disks.ext4 import is_clean_ext4
+from engine.disks.qcow2 import is_overlay_of
+from engine.errors import InternalError, NotFoundError
+from engine.fsutil import hold_lock, remove_tree, scratch_dir, storage_error
+from engine.layout import Layout
+from engine.model import DEFAULT_DISK_SIZE_GB, Image, RootfsDisk, RuntimeConfig
+from engine.progress import ProgressSink, ignore_progress
+
+
+async def ensure_base(
+    layout: Layout,
+    image: Image,
+    *,
+    size_gb: int = DEFAULT_DISK_SIZE_GB,
+    config: RuntimeConfig | None = None,
+    progress: ProgressSink = ignore_progress,
+    wrap: Wrap = no_wrap,
+) -> RootfsDisk:
+    """The base of `image` with at least `size_gb` GiB, made if it is not there. Any number may ask at once.
+
+    `wrap` may jail the programs that make it. Raises ImageError when a layer is damaged, ResourceExhaustedError when the
+    disk is full or a layer too large.
+    """
+    key = f"{image.manifest_digest.partition(':')[2]}-{size_gb}"
+    archives = [
+        Archive(
+            path=layout.blob_path(layer.digest),
+            diff_id=layer.diff_id,
+            what=f"layer {layer.digest[:19]} of {image.reference}",
+        )
+        for layer in image.layers
+    ]
+    build = BaseBuild(
+        what=image.reference,
+        key=key,
+        size_gb=size_gb,
+        config=config or RuntimeConfig(),
+        progress=progress,
+        wrap=wrap,
+    )
+    return await _ensure(layout, key, partial(build.from_archives, archives))
+
+
+async def ensure_base_from_rootfs(
+    layout: Layout,
+    rootfs: Path,
+    *,
+    size_gb: int = DEFAULT_DISK_SIZE_GB,
+    config: RuntimeConfig | None = None,
+    progress: ProgressSink = ignore_progress,
+    wrap: Wrap = no_wrap,
+) -> RootfsDisk:
+    """A base from a root file system: a tar archive (plain, gzip or zstd), made once per content; or a directory,
+    copied as it is now into a base of its own at every call."""
+    from_directory = rootfs.is_dir()
+    if not from_directory and not rootfs.is_file():
+        raise NotFoundError(f"the root file system {rootfs} is neither a directory nor a tar archive")
+    content = uuid.uuid4().hex if from_directory else await asyncio.to_thread(_file_digest, rootfs)
+    key = f"rootfs-{content}-{size_gb}"
+    build = BaseBuild(
+        what=str(rootfs),
+        key=key,
+        size_gb=size_gb,
+        config=config or RuntimeConfig(),
+        progress=progress,
+        wrap=wrap,
+    )
+    if from_directory:
+        return await _ensure(layout, key, partial(build.from_directory, rootfs))
+    return await _ensure(
+        layout, key, partial(build.from_archives, [Archive(path=rootfs, diff_id=None, what=str(rootfs))])
+    )
+
+
+async def _ensure(layout: Layout, key: str, build: Callable[[Path, Path], Awaitable[None]]) -> RootfsDisk:
+    """Find the base under `key`, or have `build` make it in a scratch directory for its final one."""
+    found = find_base(layout, key)
+    if found is not None:
+        return found
+    target = layout.bases_dir / key
+    async with hold_lock(layout.locks_dir / f"base-{key}.lock"):
+        found = find_base(layout, key)
+        if found is not None:
+            return found
+        try:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with scratch_dir(layout.tmp_dir, "base-") as scratch:
+                await build(scratch, target)
+                remove_tree(target)  # only a damaged one, or one of another format, can be there
+                (scratch / key).rename(target)
+        except OSError as error:
+            raise storage_error(error, "making a base disk") from error
+        made = find_base(layout, key)
+    if made is None:
+        raise InternalError(f"the base {target} is not whole although it was just made")
+    return made
+
+
+def find_base(layout: Layout, key: str) -> RootfsDisk | None:
+    """The base under `key` if it is there and whole."""
+    directory = layout.bases_dir / key
+    base, overlay = directory / BASE_NAME, directory / OVERLAY_NAME
+    try:
+        record = json.loads((directory / RECORD_NAME).read_bytes())
+        size = record["size_bytes"]
+        if record["format"] != BASE_FORMAT or base.stat().st_size != size or not is_clean_ext4(base):
+            return None
+        if not is_overlay_of(overlay, base, size):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return RootfsDisk(base_path=str(base), overlay_path=str(overlay), size_bytes=size)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

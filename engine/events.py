@@ -1,0 +1,61 @@
+"""What happened to a box: one value for the database, the command line, the REST API and the library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from engine.model import BoxStatus
+
+
+class EventKind(StrEnum):
+    CREATED = "created"
+    STARTED = "started"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    UNPAUSED = "unpaused"
+    FAILED = "failed"
+    LOST = "lost"
+    RENAMED = "renamed"
+    UPDATED = "updated"
+    REMOVED = "removed"
+    HEALTH = "health"
+    EXEC_STARTED = "exec_started"
+    EXEC_ENDED = "exec_ended"
+    COPIED_IN = "copied_in"
+    COPIED_OUT = "copied_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxEvent:
+    """One entry of the log of events. `cursor` grows with every event of a home and is never used twice: a reader
+    that remembers the last one it saw misses nothing and sees nothing twice. `reason` is in words."""
+
+    cursor: int
+    time: datetime
+    box_id: str
+    box_name: str
+    kind: EventKind
+    reason: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+_KINDS = {
+    BoxStatus.CONFIGURED: EventKind.CREATED,
+    BoxStatus.RUNNING: EventKind.STARTED,
+    BoxStatus.STOPPING: EventKind.STOPPING,
+    BoxStatus.STOPPED: EventKind.STOPPED,
+    BoxStatus.PAUSED: EventKind.PAUSED,
+    BoxStatus.FAILED: EventKind.FAILED,
+    BoxStatus.UNKNOWN: EventKind.LOST,
+}
+
+
+def kind_of_transition(old: BoxStatus, new: BoxStatus) -> EventKind:
+    """The event that a change of status makes."""
+    if old is BoxStatus.PAUSED and new is BoxStatus.RUNNING:
+        return EventKind.UNPAUSED
+    return _KINDS[new]

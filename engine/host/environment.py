@@ -1,0 +1,115 @@
+"""Settings from environment variables. Nothing else in the engine looks at the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.errors import ConfigError, InvalidArgumentError
+from engine.model import Accel, SecurityOptions
+
+DEFAULT_HOME_NAME = ".boxlite"
+DEFAULT_MAX_LAYER_BYTES = 20 * 1024**3
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment says; None: it says nothing. `home_dir` is absolute. `proxies` has lower-case names.
+
+    `tmp_dir` is where big temporary files go instead of the home's `tmp/`.
+    """
+
+    home_dir: Path
+    accel: Accel | None = None
+    security: str | None = None
+    tmp_dir: Path | None = None
+    max_layer_decompressed_bytes: int = DEFAULT_MAX_LAYER_BYTES
+    proxies: Mapping[str, str] = field(default_factory=dict)
+
+
+def environment() -> Mapping[str, str]:
+    """The variables themselves, for who has to look one up by a name that a file gives."""
+    return os.environ
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in `environ` (default: of this process). An empty variable counts as unset.
+
+    Raises ConfigError naming the variable that has an impossible value.
+    """
+    variables = environment() if environ is None else environ
+    return Settings(
+        home_dir=_absolute(variables, "BOXLITE_HOME") or _user_home(variables) / DEFAULT_HOME_NAME,
+        accel=_accel(variables),
+        security=_security(variables),
+        tmp_dir=_absolute(variables, "BOXLITE_TMPDIR"),
+        max_layer_decompressed_bytes=_positive(
+            variables, "BOXLITE_MAX_LAYER_DECOMPRESSED_SIZE", DEFAULT_MAX_LAYER_BYTES
+        ),
+        proxies={
+            name: value
+            for name in PROXY_VARIABLES
+            if (value := variables.get(name) or variables.get(name.upper()))
+        },
+    )
+
+
+def _user_home(variables: Mapping[str, str]) -> Path:
+    home = variables.get("HOME")
+    if home and Path(home).is_absolute():
+        return Path(home)
+    import pwd
+
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        raise ConfigError(
+            "neither HOME nor the user database gives a home directory",
+            hint="set BOXLITE_HOME, or give --home, an absolute path",
+        ) from None
+
+
+def _absolute(variables: Mapping[str, str], name: str) -> Path | None:
+    value = variables.get(name)
+    if not value:
+        return None
+    path = Path(value)
+    if not path.is_absolute():
+        raise ConfigError(f"{name}={value}: the path is not absolute", hint=f"set {name} to an absolute path")
+    return path
+
+
+def _accel(variables: Mapping[str, str]) -> Accel | None:
+    value = variables.get("BOXLITE_ACCEL", "").lower()
+    if value in ("", "auto"):
+        return None
+    try:
+        return Accel(value)
+    except ValueError:
+        choices = ", ".join(("auto", *Accel))
+        raise ConfigError(
+            f"BOXLITE_ACCEL={value}: there is no such accelerator", hint=f"one of: {choices}"
+        ) from None
+
+
+def _security(variables: Mapping[str, str]) -> str | None:
+    value = variables.get("BOXLITE_SECURITY")
+    if not value:
+        return None
+    try:
+        SecurityOptions.from_preset(value)
+    except InvalidArgumentError as error:
+        raise ConfigError(f"BOXLITE_SECURITY={value}: there is no such preset", hint=error.hint) from error
+    return value
+
+
+def _positive(variables: Mapping[str, str], name: str, default: int) -> int:
+    value = variables.get(name)
+    if not value:
+        return default
+    if not value.isascii() or not value.isdigit() or int(value) == 0:
+        raise ConfigError(f"{name}={value}: it is not a number of bytes above 0")
+    return int(value)

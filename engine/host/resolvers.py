@@ -1,0 +1,65 @@
+"""The name servers the host uses itself (resolv.conf(5))."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+FILES = (
+    Path("/etc/resolv.conf"),
+    Path("/run/systemd/resolve/resolv.conf"),
+    Path("/run/NetworkManager/no-stub-resolv.conf"),
+)
+"""The first may name a stub on loopback; the others then have the servers behind it (systemd-resolved.service(8))."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolvers:
+    """`servers` are addresses, best first; `stub` says that all of them are on the host's loopback."""
+
+    servers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    stub: bool = False
+
+
+def find_resolvers(files: Sequence[Path] = FILES) -> Resolvers:
+    """The servers of the first file that has one which is not on loopback; else what the first file says."""
+    found = [parse_resolv_conf(path.read_text(errors="replace")) for path in files if path.is_file()]
+    for resolvers in found:
+        if not resolvers.stub:
+            search = resolvers.search or found[0].search
+            return Resolvers(servers=resolvers.servers, search=search)
+    return found[0] if found else Resolvers(stub=True)
+
+
+def resolver() -> str | None:
+    """The server to send a box's queries to: the first with an IPv4 address, else the first; None where there is none."""
+    servers = find_resolvers().servers
+    return next((server for server in servers if ":" not in server), next(iter(servers), None))
+
+
+def parse_resolv_conf(text: str) -> Resolvers:
+    """Servers that are no addresses, or that name an interface (`fe80::1%eth0`), are left out. The last `search` or
+    `domain` counts."""
+    servers: list[str] = []
+    search: tuple[str, ...] = ()
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) < 2 or line[0] in "#;":
+            continue
+        match words[0]:
+            case "nameserver" if _is_address(words[1]):
+                servers.append(words[1])
+            case "search" | "domain":
+                search = tuple(word for word in words[1:] if word != ".")
+    reachable = tuple(server for server in servers if not ipaddress.ip_address(server).is_loopback)
+    return Resolvers(servers=reachable or tuple(servers), search=search, stub=not reachable)
+
+
+def _is_address(word: str) -> bool:
+    try:
+        return getattr(ipaddress.ip_address(word), "scope_id", None) is None
+    except ValueError:
+        return False

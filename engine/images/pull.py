@@ -1,0 +1,279 @@
+"""Bring an image from a registry into the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TYPE_CHECKING
+
+from engine.errors import (
+    BoxliteError,
+    ImageError,
+    ImageNotFoundError,
+    NetworkError,
+    RegistryAuthError,
+    UnsupportedError,
+)
+from engine.images.blobs import claim_blob, has_blob, read_blob, write_blob
+from engine.images.credentials import find_credential
+from engine.images.endpoints import Endpoint, candidates, endpoints_for
+from engine.images.manifest import (
+    Descriptor,
+    Manifest,
+    choose_manifest,
+    digest_of,
+    parse_config,
+    parse_document,
+)
+from engine.images.platforms import Platform
+from engine.images.reference import ImageReference
+from engine.images.store import ImageStore
+from engine.layout import Layout
+from engine.model import Image, PullPolicy, RuntimeConfig
+from engine.progress import Progress, ProgressSink, ignore_progress
+
+if TYPE_CHECKING:
+    from engine.images.registry import RegistryClient
+
+_BLOBS_AT_ONCE = 4
+_MAX_NESTED_INDEXES = 4
+_REPORT_STEP_BYTES = 1 << 20
+
+
+async def pull(
+    layout: Layout,
+    config: RuntimeConfig,
+    reference: str,
+    *,
+    platform: str | None = None,
+    policy: PullPolicy = PullPolicy.ALWAYS,
+    progress: ProgressSink = ignore_progress,
+) -> Image:
+    """Make the image that `reference` means be in the store, whole, and return it.
+
+    `policy`: MISSING asks a registry only for what is not here, NEVER does not ask. A short name is tried against each
+    registry to search. Raises ImageNotFoundError, RegistryAuthError, NetworkError, ImageError, InvalidArgumentError.
+    """
+    wanted = Platform.parse(platform) if platform else None
+    store = ImageStore(layout)
+    if policy is not PullPolicy.ALWAYS:
+        by_id = await store.find_by_id(reference)
+        if by_id is not None:
+            return by_id
+    names = candidates(reference, config.image_registries)
+    if policy is not PullPolicy.ALWAYS:
+        for name in names:
+            found = await store.find(name, wanted)
+            if found is not None:
+                return found
+    if policy is PullPolicy.NEVER:
+        raise ImageNotFoundError(
+            f"image {reference} is not here and pulling is switched off",
+            hint=f"`boxlite pull {reference}` fetches it",
+        )
+    failures: list[BoxliteError] = []
+    for name in names:
+        try:
+            return await _pull_name(layout, store, config, name, wanted, progress)
+        except (ImageNotFoundError, RegistryAuthError, NetworkError) as error:
+            failures.append(error)
+    raise _combined(reference, failures)
+
+
+async def _pull_name(
+    layout: Layout,
+    store: ImageStore,
+    config: RuntimeConfig,
+    name: ImageReference,
+    platform: Platform | None,
+    progress: ProgressSink,
+) -> Image:
+    if name.is_local:
+        raise ImageNotFoundError(
+            f"image {name} is not here, and names under localhost/ are never fetched",
+            hint="`boxlite images` lists what is here; `boxlite import` or `boxlite load` brings one in",
+        )
+    cancelled = Event()
+    job = _Pull(layout=layout, name=name, platform=platform, progress=progress, cancelled=cancelled)
+    try:
+        for endpoint in endpoints_for(name, config.image_registries):
+            found = await find_credential(name, endpoint.config, layout)
+            job.add_endpoint(endpoint, found.credential, found.troubles)
+        async with store.adding():
+            with ThreadPoolExecutor(_BLOBS_AT_ONCE) as threads:
+                job.threads = threads
+                try:
+                    manifest_digest, source_digest = await job.run()
+                except BaseException:
+                    cancelled.set()
+                    raise
+            stored_as = name.with_digest(name.digest) if name.digest else name
+            return await store.add(
+                manifest_digest, name=stored_as, repository=name.name, source_digest=source_digest
+            )
+    finally:
+        job.close()
+
+
+def _combined(reference: str, failures: Sequence[BoxliteError]) -> BoxliteError:
+    if len(failures) == 1:
+        return failures[0]
+    text = f"{reference} was found on none of {len(failures)} registries: " + "; ".join(
+        one.message for one in failures
+    )
+    first_other = next((one for one in failures if not isinstance(one, ImageNotFoundError)), failures[0])
+    return type(first_other)(text, hint=first_other.hint)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pull:
+    """One pull under way. `clients` are asked in their order; the first that has the manifest comes to the front."""
+
+    layout: Layout
+    name: ImageReference
+    platform: Platform | None
+    progress: ProgressSink
+    cancelled: Event
+    clients: list[RegistryClient] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    threads: ThreadPoolExecutor | None = None
+
+    def add_endpoint(self, endpoint: Endpoint, credential: object, troubles: Sequence[str]) -> None:
+        from engine.images.credentials import Credential
+        from engine.images.registry import RegistryClient
+
+        assert credential is None or isinstance(credential, Credential)
+        self.clients.append(RegistryClient(self.name, endpoint, credential, self.cancelled))
+        self.troubles += [trouble for trouble in troubles if trouble not in self.troubles]
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+
+    async def run(self) -> tuple[str, str]:
+        """Bring in every blob; the manifest's digest and the digest of what the name meant (an index, perhaps)."""
+        self._tell(message=f"pulling {self.name.familiar}")
+        manifest, manifest_digest, source_digest = await self._resolve()
+        blobs = {blob.digest: blob for blob in (manifest.config, *manifest.layers)}
+        await self._fetch_all(list(blobs.values()))
+        self._check_config(manifest)
+        return manifest_digest, source_digest
+
+    async def _resolve(self) -> tuple[Manifest, str, str]:
+        data, media_type = await self._first_answer()
+        source_digest = digest = self.name.digest or digest_of(data)
+        for _ in range(_MAX_NESTED_INDEXES + 1):
+            what = f"{self.name.familiar} ({digest[:19]})"
+            document = parse_document(data, media_type, what)
+            write_blob(self.layout, digest, data)
+            if isinstance(document, Manifest):
+                return document, digest, source_digest
+            chosen = choose_manifest(document, self.platform or Platform.of_host(), what)
+            digest, media_type = chosen.digest, chosen.media_type
+            data, _ = await self._manifest(self.clients[0], digest, chosen.size_bytes)
+        raise ImageError(f"{self.name.familiar} is an index of indexes, more than {_MAX_NESTED_INDEXES} deep")
+
+    async def _first_answer(self) -> tuple[bytes, str]:
+        """What the name means, from the first endpoint that knows it."""
+        failure: BoxliteError | None = None
+        for client in list(self.clients):
+            try:
+                answer = await self._manifest(client, self.name.digest or self.name.tag or "")
+            except (ImageNotFoundError, RegistryAuthError, NetworkError) as error:
+                failure = error
+                if client.endpoint.is_mirror:
+                    self._tell(message=f"mirror {client.endpoint.host} does not serve it: {error.message}")
+                continue
+            self.clients.remove(client)
+            self.clients.insert(0, client)
+            return answer
+        assert failure is not None
+        if isinstance(failure, RegistryAuthError) and self.troubles:
+            failure.message += f" (credentials: {'; '.join(self.troubles)})"
+        raise failure
+
+    async def _manifest(
+        self, client: RegistryClient, which: str, size_bytes: int | None = None
+    ) -> tuple[bytes, str]:
+        if which.startswith("sha") and size_bytes is not None and has_blob(self.layout, which, size_bytes):
+            return read_blob(self.layout, which), ""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self.threads, lambda: client.fetch_manifest(which, size_bytes=size_bytes)
+        )
+
+    async def _fetch_all(self, blobs: Sequence[Descriptor]) -> None:
+        slots = asyncio.Semaphore(_BLOBS_AT_ONCE)
+
+        async def fetch(blob: Descriptor) -> None:
+            async with slots:
+                await self._fetch(blob)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for blob in blobs:
+                    group.create_task(fetch(blob))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _fetch(self, blob: Descriptor) -> None:
+        async with claim_blob(self.layout, blob) as part:
+            if part is None:
+                self._tell(
+                    item=blob.digest, done=blob.size_bytes, total=blob.size_bytes, message="already here"
+                )
+                return
+            loop = asyncio.get_running_loop()
+            report = _ThreadReport(loop, self._tell, blob)
+            failure: BoxliteError | None = None
+            for client in self.clients:
+                transfer = loop.run_in_executor(self.threads, client.fetch_blob, blob, part, report)
+                try:
+                    await asyncio.shield(transfer)
+                except asyncio.CancelledError:
+                    self.cancelled.set()
+                    await asyncio.gather(
+                        transfer, return_exceptions=True
+                    )  # the lock stays while a thread writes
+                    raise
+                except (ImageNotFoundError, NetworkError, RegistryAuthError) as error:
+                    failure = failure or error
+                    continue
+                self._tell(item=blob.digest, done=blob.size_bytes, total=blob.size_bytes, message="done")
+                return
+            assert failure is not None
+            raise failure
+
+    def _check_config(self, manifest: Manifest) -> None:
+        what = self.name.familiar
+        document = parse_config(read_blob(self.layout, manifest.config.digest), manifest, what)
+        if document.config.os != "linux":
+            raise UnsupportedError(f"{what} is for {document.platform}; boxes run linux")
+        if self.platform is not None and self.platform.rank(document.platform) is None:
+            raise ImageError(f"{what} is for {document.platform}, not for {self.platform}")
+
+    def _tell(self, *, item: str = "", done: int = 0, total: int | None = None, message: str = "") -> None:
+        stage = "layer" if item else "pull"
+        self.progress(
+            Progress(stage=stage, item=item or self.name.familiar, done=done, total=total, message=message)
+        )
+
+
+class _ThreadReport:
+    """Carries a transfer's progress from its thread to the loop, a mebibyte at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: object, blob: Descriptor) -> None:
+        self._loop, self._tell, self._blob = loop, tell, blob
+        self._told = 0
+
+    def __call__(self, held: int) -> None:
+        if held - self._told >= _REPORT_STEP_BYTES:
+            self._told = held
+            self._loop.call_soon_threadsafe(self._say, held)
+
+    def _say(self, held: int) -> None:
+        assert callable(self._tell)
+        self._tell(item=self._blob.digest, done=held, total=self._blob.size_bytes)

@@ -1,0 +1,333 @@
+"""The local store: an OCI image layout that other tools can read, and the names of what is in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import ImageNotFoundError, InvalidArgumentError, InvalidStateError
+from engine.fsutil import hold_lock, storage_error, try_lock, write_atomic
+from engine.images.blobs import ensure_layout, has_blob, read_blob
+from engine.images.manifest import OCI_INDEX, ConfigDocument, Index, Manifest, parse_config, parse_document
+from engine.images.platforms import Platform
+from engine.images.reference import ImageReference, is_digest
+from engine.layout import Layout
+from engine.model import Image, Layer, utc_now
+from engine.store.images_db import ImageRow, ImagesDb, open_images_db
+
+_ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
+_REF_NAME = "org.opencontainers.image.ref.name"
+_FULL_NAME = "io.containerd.image.name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What `remove` did: names taken away, images forgotten, bytes freed on disk."""
+
+    untagged: tuple[str, ...]
+    deleted: tuple[str, ...]
+    freed_bytes: int
+
+
+class ImageStore:
+    """The images under one home. Holds nothing open between calls; any number of processes may use one home."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    async def find(self, reference: ImageReference, platform: Platform | None = None) -> Image | None:
+        """The whole image that `reference` means here, for `platform` if one is given, or None."""
+        async with self._db() as db:
+            row = await self._find_row(db, reference)
+        image = await self._load(row, str(reference)) if row else None
+        if image is not None and platform is not None:
+            its = Platform(os=image.config.os, architecture=image.config.architecture)
+            if (its.os, its.architecture) != (platform.os, platform.architecture):
+                return None
+        return image
+
+    async def get(self, text: str) -> Image:
+        """The image of a reference, an id (the configuration's digest), a manifest's digest, or a prefix of one.
+
+        Raises ImageNotFoundError, or InvalidArgumentError when a prefix fits several.
+        """
+        row, reference, _ = await self._get_row(text)
+        image = await self._load(row, reference)
+        if image is None:
+            raise ImageNotFoundError(
+                f"image {text} is damaged: parts of it are missing", hint=f"`boxlite pull {text}`"
+            )
+        return image
+
+    async def find_by_id(self, text: str) -> Image | None:
+        """The image whose id, or digest, this wholly is; None when there is none."""
+        if not is_digest(text) and not is_digest(f"sha256:{text}"):
+            return None
+        try:
+            return await self.get(text)
+        except ImageNotFoundError:
+            return None
+
+    async def list_images(self) -> list[Image]:
+        """One for every name, and one for every image that has none (then named by its digest); newest first."""
+        async with self._db() as db:
+            rows = await db.rows()
+        found = []
+        for row in rows:
+            for name in row.names or (_digest_name(row),):
+                image = await self._load(row, name)
+                if image is not None:
+                    found.append(image)
+        return found
+
+    async def rows(self) -> list[ImageRow]:
+        """Every image's record, newest first."""
+        async with self._db() as db:
+            return await db.rows()
+
+    async def add(
+        self,
+        manifest_digest: str,
+        *,
+        name: ImageReference | None,
+        repository: str,
+        source_digest: str | None = None,
+    ) -> Image:
+        """Record an image whose blobs are all in the store, and let `name` mean it."""
+        manifest, document, size = await asyncio.to_thread(self._read, manifest_digest)
+        now = utc_now()
+        row = ImageRow(
+            manifest_digest=manifest_digest,
+            config_digest=manifest.config.digest,
+            source_digest=source_digest or manifest_digest,
+            repository=repository,
+            size_bytes=size,
+            pulled_at=now,
+            used_at=now,
+        )
+        async with self._db() as db:
+            await db.put(row, name=str(name) if name else None)
+        await self._write_index()
+        return _image(row, str(name) if name else _digest_name(row), manifest, document)
+
+    async def tag(self, source: str, target: str) -> Image:
+        """Give an image one more name. The target is a reference without a digest."""
+        reference = ImageReference.parse(target)
+        if reference.digest is not None:
+            raise InvalidArgumentError(f"{target!r} has a digest; a new name cannot have one")
+        row, _, _ = await self._get_row(source)
+        async with self._db() as db:
+            await db.name(str(reference), row.manifest_digest)
+        await self._write_index()
+        return await self.get(str(reference))
+
+    async def remove(self, text: str, *, force: bool = False, used: Collection[str] = frozenset()) -> Removal:
+        """Take the name away, and the image with its last name. By id, an image with several names needs `force`.
+
+        `used` are the manifests that boxes need: such an image loses its last name only with `force`, and stays. Blobs
+        that nothing else needs go too, unless a pull is under way; a later removal then takes them.
+        """
+        row, reference, by_name = await self._get_row(text)
+        if not by_name and len(row.names) > 1 and not force:
+            raise InvalidArgumentError(
+                f"image {text} has several names: {', '.join(row.names)}",
+                hint="remove the names, or use force",
+            )
+        untagged = (reference,) if by_name else row.names
+        is_last = len(untagged) == len(row.names)
+        if is_last and row.manifest_digest in used:
+            if not force:
+                raise InvalidStateError(
+                    f"image {text} is used by a box", hint="remove the box first, or use force"
+                )
+            is_last = False
+        async with self._db() as db:
+            for name in untagged:
+                await db.unname(name)
+            if is_last:
+                await db.delete(row.manifest_digest)
+        await self._write_index()
+        freed = await self.sweep() if is_last else 0
+        return Removal(
+            untagged=untagged, deleted=(row.manifest_digest,) if is_last else (), freed_bytes=freed
+        )
+
+    async def prune(self, *, named_too: bool = False, used: Collection[str] = frozenset()) -> Removal:
+        """Forget every image without a name, `named_too`: and those with one; none whose manifest is in `used`."""
+        async with self._db() as db:
+            rows = await db.rows()
+            gone = [row for row in rows if (named_too or not row.names) and row.manifest_digest not in used]
+            for row in gone:
+                await db.delete(row.manifest_digest)
+        await self._write_index()
+        return Removal(
+            untagged=tuple(name for row in gone for name in row.names),
+            deleted=tuple(row.manifest_digest for row in gone),
+            freed_bytes=await self.sweep(),
+        )
+
+    @contextlib.asynccontextmanager
+    async def adding(self) -> AsyncIterator[None]:
+        """While this is held, no blob is swept away, so that those of an image not yet recorded stay."""
+        ensure_layout(self._layout)
+        async with hold_lock(self._sweep_lock, shared=True):
+            yield
+
+    async def sweep(self) -> int:
+        """Delete blobs that no image needs and return the bytes freed; 0 at once when images are being added."""
+        self._layout.locks_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = try_lock(self._sweep_lock)
+        if lock is None:
+            return 0
+        try:
+            async with self._db() as db:
+                rows = await db.rows()
+            return await asyncio.to_thread(self._sweep, rows)
+        finally:
+            os.close(lock)
+
+    @property
+    def _sweep_lock(self) -> Path:
+        return self._layout.locks_dir / "images.lock"
+
+    def _db(self) -> contextlib.AbstractAsyncContextManager[ImagesDb]:
+        return open_images_db(self._layout.images_db)
+
+    async def _find_row(self, db: ImagesDb, reference: ImageReference) -> ImageRow | None:
+        if reference.digest is None:
+            return await db.find_by_name(str(reference))
+        named = await db.find_by_name(str(reference))
+        if named is not None:
+            return named
+        rows = await db.find_by_digest(reference.digest)
+        return next(
+            (row for row in rows if reference.digest != row.config_digest and _is_from(row, reference)), None
+        )
+
+    async def _get_row(self, text: str) -> tuple[ImageRow, str, bool]:
+        """The row and the reference that `text` stands for, and whether `text` is one of its names."""
+        async with self._db() as db:
+            if is_digest(text):
+                rows = await db.find_by_digest(text)
+            else:
+                reference = _parse_or_none(text)
+                row = await self._find_row(db, reference) if reference else None
+                if row is not None:
+                    return row, str(reference), str(reference) in row.names
+                prefix = _ID_PREFIX.fullmatch(text)
+                rows = await db.find_by_prefix(prefix[1]) if prefix else []
+        if not rows:
+            raise ImageNotFoundError(f"image {text} is not here", hint=f"`boxlite pull {text}` fetches it")
+        if len({row.config_digest for row in rows}) > 1:
+            raise InvalidArgumentError(f"{text} fits several images", hint="give more digits of the id")
+        return rows[0], rows[0].names[0] if rows[0].names else _digest_name(rows[0]), False
+
+    async def _load(self, row: ImageRow, reference: str) -> Image | None:
+        """The image of a row, or None when a blob of it is not there."""
+        return await asyncio.to_thread(self._load_now, row, reference)
+
+    def _load_now(self, row: ImageRow, reference: str) -> Image | None:
+        if not has_blob(self._layout, row.manifest_digest) or not has_blob(self._layout, row.config_digest):
+            return None
+        manifest, document, _ = self._read(row.manifest_digest)
+        if not all(has_blob(self._layout, layer.digest, layer.size_bytes) for layer in manifest.layers):
+            return None
+        return _image(row, reference, manifest, document)
+
+    def _read(self, manifest_digest: str) -> tuple[Manifest, ConfigDocument, int]:
+        what = f"image {manifest_digest}"
+        data = read_blob(self._layout, manifest_digest)
+        manifest = parse_document(data, None, what)
+        if not isinstance(manifest, Manifest):
+            raise InvalidArgumentError(f"{what} is an index, not one image")
+        document = parse_config(read_blob(self._layout, manifest.config.digest), manifest, what)
+        layers = {layer.digest: layer.size_bytes for layer in manifest.layers}
+        return manifest, document, len(data) + manifest.config.size_bytes + sum(layers.values())
+
+    async def _write_index(self) -> None:
+        """Write index.json anew from the record, one writer at a time."""
+        async with hold_lock(self._layout.locks_dir / "index.lock"):
+            rows = await self.rows()
+            try:
+                await asyncio.to_thread(self._write_index_now, rows)
+            except OSError as error:
+                raise storage_error(error, "writing the image index") from error
+
+    def _write_index_now(self, rows: list[ImageRow]) -> None:
+        manifests = []
+        for row in rows:
+            path = self._layout.blob_path(row.manifest_digest)
+            if not path.exists():
+                continue
+            media_type = (
+                json.loads(path.read_bytes()).get("mediaType") or "application/vnd.oci.image.manifest.v1+json"
+            )
+            entry = {"mediaType": media_type, "digest": row.manifest_digest, "size": path.stat().st_size}
+            for name in row.names or (None,):
+                tag = ImageReference.parse(name).tag if name else None
+                notes = {_FULL_NAME: name, _REF_NAME: tag} if tag else ({_FULL_NAME: name} if name else None)
+                manifests.append({**entry, "annotations": notes} if notes else entry)
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
+        write_atomic(self._layout.images_dir / "index.json", json.dumps(document, indent=2).encode() + b"\n")
+
+    def _sweep(self, rows: list[ImageRow]) -> int:
+        needed: set[str] = set()
+        for row in rows:
+            needed |= {row.manifest_digest, row.config_digest, row.source_digest}
+            if has_blob(self._layout, row.manifest_digest):
+                manifest = parse_document(
+                    read_blob(self._layout, row.manifest_digest), None, row.manifest_digest
+                )
+                needed |= (
+                    set() if isinstance(manifest, Index) else {layer.digest for layer in manifest.layers}
+                )
+        freed = 0
+        for directory in (self._layout.images_dir / "blobs").glob("*"):
+            for blob in directory.iterdir():
+                if f"{directory.name}:{blob.name}" not in needed:
+                    freed += blob.stat().st_blocks * 512
+                    blob.unlink()
+        for part in self._layout.tmp_dir.glob("blob-*.part"):
+            freed += part.stat().st_blocks * 512
+            part.unlink()
+        return freed
+
+
+def _image(row: ImageRow, reference: str, manifest: Manifest, document: ConfigDocument) -> Image:
+    layers = tuple(
+        Layer(digest=layer.digest, size_bytes=layer.size_bytes, media_type=layer.media_type, diff_id=diff_id)
+        for layer, diff_id in zip(manifest.layers, document.diff_ids, strict=True)
+    )
+    return Image(
+        reference=reference,
+        manifest_digest=row.manifest_digest,
+        config_digest=row.config_digest,
+        config=document.config,
+        layers=layers,
+        size_bytes=row.size_bytes,
+        pulled_at=row.pulled_at,
+    )
+
+
+def _digest_name(row: ImageRow) -> str:
+    return f"{row.repository}@{row.manifest_digest}"
+
+
+def _is_from(row: ImageRow, reference: ImageReference) -> bool:
+    names = [ImageReference.parse(name).name for name in row.names]
+    return reference.name in (row.repository, *names)
+
+
+def _parse_or_none(text: str) -> ImageReference | None:
+    try:
+        return ImageReference.parse(text)
+    except InvalidArgumentError:
+        if _ID_PREFIX.fullmatch(text):
+            return None
+        raise

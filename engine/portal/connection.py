@@ -1,0 +1,161 @@
+"""A connection to a machine: one of its ports, taken under a lock, greeted with a nonce, carried to grpcio.
+
+grpcio can only connect to an address, so the greeted socket is relayed from a one-shot listening socket of this
+process. A port serves one client at a time; QEMU drops the guest's side when we close ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+import struct
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from engine.errors import RpcTransportError
+from engine.fsutil import try_lock
+from guest.wire.constants import FLUSH_BYTES, HELLO_MAGIC, NONCE_BYTES, PORTAL_PORTS, REPLY_MAGIC
+
+RELAY_CHUNK_BYTES = 256 * 1024
+HELLO_PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""How long each hello waits for its answer before the port is flushed and greeted again."""
+
+
+class PortLease:
+    """A port of one machine, ours until released."""
+
+    def __init__(self, number: int, lock_fd: int) -> None:
+        self.number = number
+        self._lock_fd: int | None = lock_fd
+
+    def release(self) -> None:
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+
+async def lease_port(sockets_dir: Path) -> PortLease:
+    """Take a free port; when all are taken, wait for one."""
+    for number in range(PORTAL_PORTS):
+        lock = try_lock(sockets_dir / f"portal-{number}.lock")
+        if lock is not None:
+            return PortLease(number, lock)
+    number = secrets.randbelow(PORTAL_PORTS)
+    return PortLease(number, await asyncio.to_thread(_wait_lock, sockets_dir / f"portal-{number}.lock"))
+
+
+def _wait_lock(path: Path) -> int:
+    import fcntl
+
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def greet(port: socket.socket) -> None:
+    """Exchange the nonce, so that no byte of an earlier client is taken for ours, in either direction. Blocks.
+
+    Raises RpcTransportError when the machine does not answer or goes away.
+    """
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    answer = REPLY_MAGIC + nonce
+    window = b""
+    for attempt, patience_s in enumerate(HELLO_PATIENCE_S):
+        port.settimeout(patience_s)
+        try:
+            port.sendall((b"" if attempt == 0 else bytes(FLUSH_BYTES)) + HELLO_MAGIC + nonce)
+            while answer not in window:
+                # Byte-exact: nothing after the answer may be taken in, it belongs to HTTP/2.
+                wanted = len(answer) if not window else _missing(window, answer)
+                chunk = port.recv(wanted)
+                if not chunk:
+                    raise RpcTransportError("the machine closed the connection")
+                window = (window + chunk)[-len(answer) :]
+        except TimeoutError:
+            continue
+        except OSError as error:
+            raise RpcTransportError(f"the machine cannot be reached: {error.strerror}") from error
+        port.settimeout(None)
+        return
+    raise RpcTransportError(
+        f"the machine's agent did not answer within {sum(HELLO_PATIENCE_S):g} s",
+        hint="`boxlite logs --console BOX` shows what the machine printed",
+    )
+
+
+def _missing(window: bytes, answer: bytes) -> int:
+    """How many bytes can be read without going past the end of the answer, given what has come so far."""
+    for length in range(len(answer) - 1, 0, -1):
+        if window.endswith(answer[:length]):
+            return len(answer) - length
+    return len(answer)
+
+
+class Relay:
+    """Carries one greeted port to an address grpcio can connect to. `closed` is set when the machine's side ends."""
+
+    def __init__(self, port: socket.socket) -> None:
+        self._port = port
+        self._listener, self.target, self._directory = _one_shot_listener()
+        self._client: socket.socket | None = None
+        self._closing = False
+        threading.Thread(target=self._serve, name="portal-relay", daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            client, _ = self._listener.accept()
+            self._listener.close()
+            if not _is_own_process(client) or self._closing:
+                client.close()
+                return
+            self._client = client
+            threading.Thread(target=_pump, args=(client, self._port), name="portal-send", daemon=True).start()
+            _pump(self._port, client)
+
+    def close(self) -> None:
+        self._closing = True
+        for end in (self._listener, self._client, self._port):
+            if end is not None:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+        if self._directory is not None:
+            self._directory.cleanup()
+
+
+def _one_shot_listener() -> tuple[socket.socket, str, tempfile.TemporaryDirectory[str] | None]:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    if sys.platform == "linux":
+        name = f"boxlite-{os.getpid()}-{secrets.token_hex(8)}"
+        listener.bind(f"\0{name}")
+        listener.listen(1)
+        return listener, f"unix-abstract:{name}", None
+    directory = tempfile.TemporaryDirectory(prefix="bl-", dir="/tmp")
+    listener.bind(f"{directory.name}/s")
+    listener.listen(1)
+    return listener, f"unix:{directory.name}/s", directory
+
+
+def _is_own_process(client: socket.socket) -> bool:
+    """An abstract address can be reached by anybody on this host: only we may use it (SO_PEERCRED, unix(7))."""
+    if sys.platform != "linux":
+        return True
+    credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return bool(struct.unpack("3i", credentials)[0] == os.getpid())
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    """Copy until either side ends, then end both."""
+    buffer = bytearray(RELAY_CHUNK_BYTES)
+    view = memoryview(buffer)
+    with contextlib.suppress(OSError):
+        while size := source.recv_into(buffer):
+            sink.sendall(view[:size])
+    for end in (source, sink):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)

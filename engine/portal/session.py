@@ -1,0 +1,125 @@
+"""An open conversation with the agent of one machine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.errors import RpcTransportError
+from engine.portal.connection import Relay, greet, lease_port
+from engine.portal.failures import translated
+from engine.sockets import connect_unix
+from guest.wire import portal_pb2 as wire
+from guest.wire.constants import MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from grpc.aio import Channel
+
+PACKAGE = "boxlite.v1"
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1024 * 1024),
+    ("grpc.http2.max_frame_size", 256 * 1024),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_reconnect_backoff_ms", 100),
+)
+
+
+class _Message(Protocol):
+    def SerializeToString(self) -> bytes: ...  # noqa: N802  protobuf's name
+
+
+def _serialize(message: _Message) -> bytes:
+    return message.SerializeToString()
+
+
+class GuestSession:
+    """The agent's calls, one method each (see guest/wire/portal.proto for what they mean).
+
+    Many calls may be under way at once; they share the connection. Errors are grpcio's: callers in this room wrap
+    them with `translated`.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        def call(kind: Callable[..., Any], service: str, method: str, reply: type[Any]) -> Any:
+            return kind(
+                f"/{PACKAGE}.{service}/{method}",
+                request_serializer=_serialize,
+                response_deserializer=reply.FromString,
+            )
+
+        unary = channel.unary_unary
+        self.guest_init = call(unary, "Guest", "Init", wire.InitReply)
+        self.ping = call(unary, "Guest", "Ping", wire.PingReply)
+        self.shutdown = call(unary, "Guest", "Shutdown", wire.ShutdownReply)
+        self.quiesce = call(unary, "Guest", "Quiesce", wire.QuiesceReply)
+        self.thaw = call(unary, "Guest", "Thaw", wire.ThawReply)
+        self.metrics = call(unary, "Guest", "Metrics", wire.MetricsReply)
+        self.container_init = call(unary, "Container", "Init", wire.ContainerInitReply)
+        self.container_start = call(unary, "Container", "Start", wire.ContainerStartReply)
+        self.container_stop = call(unary, "Container", "Stop", wire.ContainerStopReply)
+        self.exec = call(unary, "Execution", "Exec", wire.ExecReply)
+        self.attach = call(channel.unary_stream, "Execution", "Attach", wire.Output)
+        self.send_input = call(channel.stream_unary, "Execution", "SendInput", wire.InputReply)
+        self.wait = call(unary, "Execution", "Wait", wire.WaitReply)
+        self.kill = call(unary, "Execution", "Kill", wire.KillReply)
+        self.resize = call(unary, "Execution", "ResizeTty", wire.ResizeReply)
+        self.list = call(unary, "Execution", "List", wire.ListReply)
+        self.upload = call(channel.stream_unary, "Files", "Upload", wire.UploadReply)
+        self.download = call(channel.unary_stream, "Files", "Download", wire.DownloadChunk)
+        self.stat = call(unary, "Files", "Stat", wire.StatReply)
+
+
+@contextlib.asynccontextmanager
+async def open_session(sockets_dir: Path) -> AsyncIterator[GuestSession]:
+    """Connect to the machine whose sockets are in `sockets_dir`.
+
+    Raises RpcTransportError when nothing listens there or the agent does not answer.
+    """
+    import asyncio
+
+    lease = await lease_port(sockets_dir)
+    try:
+        connecting = asyncio.ensure_future(
+            asyncio.to_thread(_connect, sockets_dir / f"portal-{lease.number}.sock")
+        )
+        await asyncio.sleep(0)  # let it begin: the import takes as long as the agent's answer
+        import grpc
+
+        relay = Relay(await connecting)
+        try:
+            channel = grpc.aio.insecure_channel(relay.target, options=CHANNEL_OPTIONS)
+            try:
+                yield GuestSession(channel)
+            finally:
+                await channel.close()
+        finally:
+            relay.close()
+    finally:
+        lease.release()
+
+
+def _connect(path: Path) -> Any:
+    try:
+        port = connect_unix(path)
+    except OSError as error:
+        raise RpcTransportError(f"the machine cannot be reached: {error.strerror}") from error
+    try:
+        greet(port)
+    except BaseException:
+        port.close()
+        raise
+    return port
+
+
+async def ping(session: GuestSession, *, timeout_s: float = 5.0) -> str:
+    """The agent's version."""
+    with translated("ping"):
+        reply = await session.ping(wire.PingRequest(), timeout=timeout_s)
+    return str(reply.version)

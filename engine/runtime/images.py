@@ -1,0 +1,118 @@
+"""Images as the runtime uses them: had when a box is created, found again when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from engine.disks.base import ensure_base, ensure_base_from_rootfs, find_base
+from engine.errors import ImageNotFoundError
+from engine.images.pull import pull as pull_image
+from engine.images.store import ImageStore
+from engine.model import (
+    DEFAULT_DISK_SIZE_GB,
+    BoxRecord,
+    BoxSpec,
+    Image,
+    ImageConfig,
+    PullPolicy,
+    RootfsDisk,
+)
+from engine.runtime.context import Context
+
+ROOTFS_PREFIX = "rootfs-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a box is made from. `key` is what is recorded of it: a manifest's digest, or the name of a base that was
+    made from a root file system."""
+
+    key: str
+    config_digest: str | None
+    config: ImageConfig
+
+
+async def source_for_spec(context: Context, spec: BoxSpec, policy: PullPolicy) -> Source:
+    """Have the image of a new box in the store. Raises ImageError and its kinds, NotFoundError for a rootfs path."""
+    if spec.rootfs is not None:
+        disk = await ensure_base_from_rootfs(
+            context.layout,
+            Path(spec.rootfs),
+            size_gb=spec.disk_size_gb or DEFAULT_DISK_SIZE_GB,
+            config=context.config,
+            progress=context.progress,
+        )
+        return Source(
+            key=Path(disk.base_path).parent.name, config_digest=None, config=ImageConfig(cmd=("/bin/sh",))
+        )
+    assert spec.image is not None
+    image = await pull(context, spec.image, platform=spec.platform, policy=policy)
+    return _source(image)
+
+
+async def source_of_box(context: Context, record: BoxRecord) -> Source:
+    """What the box was created from, whatever its image's name means now."""
+    key = record.manifest_digest or ""
+    if key.startswith(ROOTFS_PREFIX):
+        return Source(key=key, config_digest=None, config=ImageConfig(cmd=("/bin/sh",)))
+    return _source(await _image_of_box(context, record))
+
+
+async def _image_of_box(context: Context, record: BoxRecord) -> Image:
+    image = await ImageStore(context.layout).find_by_id(record.manifest_digest or "")
+    if image is None:
+        raise ImageNotFoundError(
+            f"its image {record.spec.image} ({(record.manifest_digest or '')[:19]}) is not in the store any more",
+            hint=f"boxlite pull {record.spec.image}",
+        )
+    return image
+
+
+def _source(image: Image) -> Source:
+    return Source(key=image.manifest_digest, config_digest=image.config_digest, config=image.config)
+
+
+async def base_of_box(context: Context, record: BoxRecord) -> RootfsDisk:
+    """The base disk under a box, made if it is not there."""
+    size_gb = record.spec.disk_size_gb or DEFAULT_DISK_SIZE_GB
+    key = record.manifest_digest or ""
+    if key.startswith(ROOTFS_PREFIX):
+        found = find_base(context.layout, key)
+        if found is None:
+            raise ImageNotFoundError(f"the base disk {key} of its root file system is gone")
+        return found
+    return await ensure_base(
+        context.layout,
+        await _image_of_box(context, record),
+        size_gb=size_gb,
+        config=context.config,
+        progress=context.progress,
+    )
+
+
+async def pull(context: Context, reference: str, *, platform: str | None, policy: PullPolicy) -> Image:
+    return await pull_image(
+        context.layout,
+        context.config,
+        reference,
+        platform=platform,
+        policy=policy,
+        progress=context.progress,
+    )
+
+
+async def list_images(context: Context) -> Sequence[Image]:
+    return await ImageStore(context.layout).list_images()
+
+
+async def get_image(context: Context, text: str) -> Image:
+    return await ImageStore(context.layout).get(text)
+
+
+async def import_image(context: Context, tar: Path | BinaryIO, reference: str, config: ImageConfig) -> Image:
+    from engine.images.archive import import_rootfs
+
+    return await import_rootfs(context.layout, tar, reference, config)

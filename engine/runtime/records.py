@@ -1,0 +1,147 @@
+"""Boxes on record: looking them up truthfully, creating, renaming and removing them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from engine import host
+from engine.errors import BoxliteError, DeadlineError, InvalidStateError, NotFoundError
+from engine.fsutil import remove_tree, storage_error, try_lock, write_atomic
+from engine.ids import new_box_id
+from engine.layout import BoxLayout
+from engine.model import BoxRecord, BoxSpec, BoxState, BoxStatus, utc_now
+from engine.process import is_alive
+from engine.runtime.context import Context
+
+ACTIVE = (BoxStatus.RUNNING, BoxStatus.STOPPING, BoxStatus.PAUSED)
+LOST_CODE = 137
+LOCK_POLL_S = 0.02
+LOCK_TIMEOUT_S = 300.0
+
+
+def has_process(record: BoxRecord) -> bool:
+    """Does the shim on record still run, in this boot of the host?"""
+    state = record.state
+    return state.boot_id == host.boot_id() and is_alive(state.pid, state.pid_start)
+
+
+async def settle(context: Context, record: BoxRecord) -> BoxRecord:
+    """The record as it is in truth: an active box whose shim is gone (killed, host rebooted) becomes stopped."""
+    if not record.status.is_active or has_process(record):
+        return record
+    try:
+        return await context.store.transition(
+            record.id,
+            BoxStatus.STOPPED,
+            reason="its shim was killed"
+            if record.state.boot_id == host.boot_id()
+            else "the host was restarted",
+            expect=ACTIVE,
+            exit_code=LOST_CODE,
+            finished_at=utc_now(),
+            pid=None,
+            pid_start=None,
+            ports=(),
+        )
+    except InvalidStateError:
+        return await context.store.get(record.id)
+
+
+async def get_box(context: Context, ref: str) -> BoxRecord:
+    """Raises NotFoundError, InvalidArgumentError (ambiguous)."""
+    return await settle(context, await context.store.resolve(ref))
+
+
+async def list_boxes(context: Context, *, include_inactive: bool) -> list[BoxRecord]:
+    """Newest first."""
+    records = await context.store.list(None if include_inactive else ACTIVE)
+    settled = [await settle(context, record) for record in records]
+    return [record for record in settled if include_inactive or record.status.is_active]
+
+
+async def insert_box(
+    context: Context, spec: BoxSpec, name: str | None, source_key: str, config_digest: str | None
+) -> BoxRecord:
+    """Put a new box on record and make its directory. Nothing is left behind when that fails."""
+    record = BoxRecord(
+        id=new_box_id(),
+        name=name or "",
+        spec=spec,
+        state=BoxState(status=BoxStatus.CONFIGURED, changed_at=utc_now(), reason="created"),
+        created_at=utc_now(),
+        manifest_digest=source_key,
+        config_digest=config_digest,
+    )
+    box = context.layout.box(record.id)
+    make_directories(box)
+    try:
+        if name is None:
+            record = await context.store.insert_unnamed(record)
+        else:
+            await context.store.insert(record)
+        await asyncio.to_thread(_write_config, box, record)
+    except BaseException:
+        remove_tree(box.root)
+        raise
+    return record
+
+
+def make_directories(box: BoxLayout) -> None:
+    try:
+        for directory in (box.root, box.sockets_dir, box.logs_dir, box.mounts_dir):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, "creating") from error
+
+
+def _write_config(box: BoxLayout, record: BoxRecord) -> None:
+    import msgspec
+
+    try:
+        write_atomic(box.config_path, msgspec.json.format(msgspec.json.encode(record.spec), indent=2) + b"\n")
+    except OSError as error:
+        raise storage_error(error, "writing") from error
+
+
+@contextlib.asynccontextmanager
+async def box_lock(context: Context, record: BoxRecord, operation: str) -> AsyncIterator[None]:
+    """Be the only one who changes this box. Waits for another who does; raises NotFoundError when the box goes away."""
+    path = context.layout.box(record.id).lock_path
+    deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            lock = try_lock(path)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"no such box: {record.name}", operation=operation) from error
+        if lock is not None:
+            break
+        if asyncio.get_running_loop().time() > deadline:
+            raise DeadlineError(
+                f"another command has been busy with it for {LOCK_TIMEOUT_S:g} s",
+                box=record.name,
+                operation=operation,
+            )
+        await asyncio.sleep(LOCK_POLL_S)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+async def remove_box(context: Context, record: BoxRecord) -> None:
+    """Forget an inactive box and delete what it had."""
+    async with box_lock(context, record, "rm"):
+        try:
+            await context.store.remove(record.id)
+        except BoxliteError as error:
+            raise error.at(box=record.name, operation="rm") from None
+        await asyncio.to_thread(remove_tree, context.layout.box(record.id).root)
+
+
+def log_paths(box: BoxLayout) -> tuple[Path, Path]:
+    """The older and the current log of the main command's output; either may be missing."""
+    return box.output_log.with_name(box.output_log.name + ".1"), box.output_log

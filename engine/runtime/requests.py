@@ -1,0 +1,168 @@
+"""From a box's spec and its image's configuration to what the agent is asked to do."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Sequence
+
+from engine.errors import InvalidArgumentError
+from engine.model import (
+    BoxRecord,
+    BoxSpec,
+    ExecSpec,
+    ImageConfig,
+    NetworkMode,
+    TerminalSize,
+    VolumeKind,
+    VolumeSpec,
+)
+from engine.net.plan import BOX_ADDRESS, DNS_ADDRESS, HOST_ADDRESS, HOST_ALIAS, MTU, PREFIX_LENGTH, mac_of
+from engine.runtime.capabilities import effective_capabilities
+from guest.wire import portal_pb2 as wire
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENTROPY_BYTES = 256
+
+
+def guest_init_request(record: BoxRecord, *, ephemeral: bool) -> wire.InitRequest:
+    """Identity, clock and entropy of a machine that has just woken from a template."""
+    spec = record.spec
+    hostname = hostname_of(record)
+    request = wire.InitRequest(
+        box_id=record.id,
+        hostname=hostname,
+        machine_id=hashlib.sha256(f"machine-id {record.id}".encode()).hexdigest()[:32],
+        entropy=secrets.token_bytes(ENTROPY_BYTES),
+        realtime_ns=time.time_ns(),
+        ephemeral=ephemeral,
+        hosts=[
+            wire.Host(address="127.0.0.1", names=["localhost"]),
+            wire.Host(address="::1", names=["localhost", "ip6-localhost", "ip6-loopback"]),
+        ],
+        dns_search=spec.network.dns_search,
+    )
+    if spec.network.mode is NetworkMode.DISABLED:
+        request.hosts.add(address="127.0.1.1", names=[hostname])
+    else:
+        request.network.CopyFrom(
+            wire.Network(
+                mac=mac_of(record.id),
+                address=f"{BOX_ADDRESS}/{PREFIX_LENGTH}",
+                gateway=HOST_ADDRESS,
+                mtu=MTU,
+            )
+        )
+        request.hosts.add(address=BOX_ADDRESS, names=[hostname])
+        if spec.network.host_access:
+            request.hosts.add(address=HOST_ADDRESS, names=[HOST_ALIAS])
+        request.dns.extend(spec.network.dns or (DNS_ADDRESS,))
+    for name, address in spec.network.add_host:
+        request.hosts.add(address=HOST_ADDRESS if address == "host-gateway" else address, names=[name])
+    return request
+
+
+def hostname_of(record: BoxRecord) -> str:
+    """As Docker: what was asked for, else the id."""
+    return record.spec.hostname or record.id[:12]
+
+
+def container_argv(spec: BoxSpec, config: ImageConfig) -> tuple[str, ...]:
+    """Entrypoint and command as Docker combines them: a given entrypoint drops the image's command.
+
+    Raises InvalidArgumentError when there is nothing to run.
+    """
+    entrypoint = config.entrypoint if spec.entrypoint is None else spec.entrypoint
+    image_cmd = config.cmd if spec.entrypoint is None else ()
+    cmd = image_cmd if spec.cmd is None else spec.cmd
+    argv = (*entrypoint, *cmd)
+    if not argv or not argv[0]:
+        raise InvalidArgumentError(
+            "the image names no command and none was given",
+            hint="give one after the image: boxlite run IMAGE COMMAND",
+        )
+    return argv
+
+
+def container_env(spec: BoxSpec, config: ImageConfig, *, hostname: str) -> list[str]:
+    """PATH, HOSTNAME and TERM, then the image's variables, then the box's; later ones win."""
+    merged = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    if spec.tty:
+        merged["TERM"] = "xterm"
+    for entry in config.env:
+        name, _, value = entry.partition("=")
+        merged[name] = value
+    merged.update(spec.env)
+    return [f"{name}={value}" for name, value in merged.items()]
+
+
+def container_init_request(
+    record: BoxRecord, config: ImageConfig, *, size: TerminalSize | None, mounts: Sequence[wire.Mount] = ()
+) -> wire.ContainerInitRequest:
+    """The container of a box. Raises InvalidArgumentError for a spec that cannot be run."""
+    spec = record.spec
+    return wire.ContainerInitRequest(
+        argv=container_argv(spec, config),
+        env=container_env(spec, config, hostname=hostname_of(record)),
+        working_dir=spec.working_dir or config.working_dir,
+        create_working_dir=not spec.working_dir,
+        user=spec.user or config.user,
+        tty=spec.tty,
+        stdin=spec.stdin_open,
+        size=_size(size),
+        mounts=mounts,
+        capabilities=effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged),
+        privileged=spec.privileged,
+        read_only=spec.read_only,
+        pids_limit=spec.pids_limit or 0,
+        shm_size_bytes=spec.shm_size_bytes or 0,
+        ulimits=[wire.Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in spec.ulimits],
+        init_process=spec.init,
+    )
+
+
+def mounts_of(volumes: Sequence[VolumeSpec]) -> list[wire.Mount]:
+    """The box's mounts; the n-th that comes from the host is at `n` in the shared directory."""
+    mounts = []
+    for number, volume in enumerate(volumes):
+        if volume.kind is VolumeKind.TMPFS:
+            mounts.append(
+                wire.Mount(
+                    kind=wire.Mount.TMPFS,
+                    target=volume.target,
+                    tmpfs_size_bytes=volume.tmpfs_size_bytes or 0,
+                    tmpfs_mode=volume.tmpfs_mode or 0,
+                    read_only=volume.read_only,
+                )
+            )
+        else:
+            mounts.append(
+                wire.Mount(
+                    kind=wire.Mount.SHARE,
+                    target=volume.target,
+                    share_path=str(number),
+                    read_only=volume.read_only,
+                )
+            )
+    return mounts
+
+
+def exec_request(spec: ExecSpec, execution_id: str) -> wire.ExecRequest:
+    return wire.ExecRequest(
+        execution_id=execution_id,
+        argv=spec.argv,
+        env=[f"{name}={value}" for name, value in spec.env],
+        working_dir=spec.working_dir or "",
+        user=spec.user or "",
+        tty=spec.tty,
+        stdin=spec.stdin,
+        size=_size(spec.size),
+        timeout_ms=int(spec.timeout_s * 1000),
+        privileged=spec.privileged,
+        detach=spec.detach,
+    )
+
+
+def _size(size: TerminalSize | None) -> wire.TerminalSize | None:
+    return None if size is None else wire.TerminalSize(rows=size.rows, cols=size.cols)

@@ -1,0 +1,166 @@
+"""What can be done with a box that runs: further commands, signals, a stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+
+from engine.errors import BoxliteError, InvalidStateError, NotFoundError, RpcTransportError
+from engine.fsutil import tail_lines
+from engine.model import BoxRecord, BoxStatus, ExecSpec
+from engine.portal.execution import Execution
+from engine.portal.failures import translated
+from engine.portal.session import GuestSession, open_session
+from engine.process import process_start_ticks
+from engine.runtime.context import Context
+from engine.runtime.records import get_box, has_process
+from engine.runtime.requests import exec_request
+from engine.shim.control import ask_shim
+from guest.wire.constants import MAIN_EXECUTION
+
+ENDING_POLL_S = 0.01
+
+
+@contextlib.asynccontextmanager
+async def session_with(context: Context, record: BoxRecord, operation: str) -> AsyncIterator[GuestSession]:
+    """A connection to the agent of a running box.
+
+    Raises InvalidStateError when the box does not run; a connection lost because the machine died is told as that.
+    """
+    if record.status is BoxStatus.PAUSED:
+        raise InvalidStateError(
+            "it is paused", hint=f"boxlite unpause {record.name}", box=record.name, operation=operation
+        )
+    if not record.status.is_active:
+        raise InvalidStateError(
+            f"it is {record.status}",
+            hint=f"boxlite start {record.name}",
+            box=record.name,
+            operation=operation,
+        )
+    try:
+        async with open_session(context.layout.box(record.id).sockets_dir) as session:
+            yield session
+    except RpcTransportError as error:
+        raise (await _explain_loss(context, record, error)).at(
+            box=record.name, operation=operation
+        ) from error
+    except BoxliteError as error:
+        raise error.at(box=record.name, operation=operation) from error.__cause__
+
+
+async def _explain_loss(context: Context, record: BoxRecord, error: BoxliteError) -> BoxliteError:
+    """Why the connection was lost, if the box has ended: its recorded reason and the console's last line."""
+    console = context.layout.box(record.id).console_log
+    for _ in range(50):  # the shim needs a moment to write down what happened
+        try:
+            now = await get_box(context, record.id)
+        except NotFoundError:
+            return RpcTransportError("the box was removed")
+        if not now.status.is_active:
+            lines = tail_lines(console)
+            said = f"; its console ended with: {lines[-1]}" if lines else ""
+            return RpcTransportError(f"the machine is gone: {now.state.reason}{said}", log_path=str(console))
+        await asyncio.sleep(ENDING_POLL_S)
+    return error
+
+
+@contextlib.asynccontextmanager
+async def executing(context: Context, record: BoxRecord, spec: ExecSpec) -> AsyncIterator[Execution]:
+    """Run a further command. Leaving the context while it runs kills it, unless the spec says detach."""
+    async with session_with(context, record, "exec") as session:
+        execution = Execution(session, secrets.token_hex(16), tty=spec.tty)
+        try:
+            with translated("exec"):
+                await session.exec(exec_request(spec, execution.id))
+            try:
+                yield execution
+            finally:
+                if not (spec.detach or execution.released or execution.has_ended):
+                    with contextlib.suppress(BoxliteError):
+                        await asyncio.shield(execution.kill())
+        finally:
+            await execution.close()
+
+
+@contextlib.asynccontextmanager
+async def attached(context: Context, record: BoxRecord) -> AsyncIterator[Execution]:
+    """The main command of a running box; what it printed last (256 KiB a stream) comes first."""
+    async with session_with(context, record, "attach") as session:
+        execution = Execution(session, MAIN_EXECUTION, tty=record.spec.tty)
+        try:
+            yield execution
+        finally:
+            await execution.close()
+
+
+async def stop_box(
+    context: Context, record: BoxRecord, *, reason: str, timeout_s: float | None, signum: int = 0
+) -> BoxRecord:
+    """Stop a box and wait until it has ended. One that does not run is left as it is."""
+    if not record.status.is_active:
+        return record
+    grace = record.spec.stop_timeout_s if timeout_s is None else timeout_s
+    if record.status is BoxStatus.PAUSED:
+        await ask_shim(context.layout.box(record.id), {"op": "resume"})
+    if record.status is not BoxStatus.STOPPING:
+        with contextlib.suppress(InvalidStateError):
+            await context.store.transition(
+                record.id, BoxStatus.STOPPING, reason=reason, expect=(BoxStatus.RUNNING, BoxStatus.PAUSED)
+            )
+    with contextlib.suppress(RpcTransportError):  # its shim is ending already
+        await ask_shim(
+            context.layout.box(record.id),
+            {"op": "stop", "signal": signum, "grace_s": grace, "reason": reason},
+        )
+    return await wait_inactive(context, record)
+
+
+async def signal_box(context: Context, record: BoxRecord, signum: int) -> None:
+    """Send a signal to the main command."""
+    if not record.status.is_running:
+        raise InvalidStateError(f"it is {record.status}", box=record.name, operation="kill")
+    await ask_shim(context.layout.box(record.id), {"op": "signal", "signal": signum})
+
+
+async def wait_inactive(context: Context, record: BoxRecord) -> BoxRecord:
+    """Until the box has ended; its record then (the last one seen, when the box is removed on ending)."""
+    await wait_process(record)
+    try:
+        return await get_box(context, record.id)
+    except NotFoundError:
+        return record
+
+
+async def wait_process(record: BoxRecord) -> None:
+    """Until the shim on record is gone: by pidfd where the system has it, else by asking ten times a second."""
+    import os
+
+    pid, start = record.state.pid, record.state.pid_start
+    if pid is None or not has_process(record):
+        return
+    try:
+        fd = os.pidfd_open(pid)
+    except (AttributeError, ProcessLookupError, OSError):
+        while has_process(record):  # noqa: ASYNC110  no pidfd here: there is nothing to wait for
+            await asyncio.sleep(0.1)
+        return
+    try:
+        if process_start_ticks(pid) != start:
+            return
+        loop = asyncio.get_running_loop()
+        gone = loop.create_future()
+        loop.add_reader(fd, _resolve, gone)
+        try:
+            await gone
+        finally:
+            loop.remove_reader(fd)
+    finally:
+        os.close(fd)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

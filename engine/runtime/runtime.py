@@ -1,0 +1,319 @@
+"""The engine's face: everything the command line and the library can do with boxes, images and the system."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from engine import host
+from engine.errors import InvalidArgumentError, InvalidStateError
+from engine.layout import Layout
+from engine.model import (
+    BoxRecord,
+    BoxSpec,
+    Check,
+    ExecSpec,
+    Image,
+    ImageConfig,
+    LogRecord,
+    PullPolicy,
+    RuntimeConfig,
+    RuntimeInfo,
+    TerminalSize,
+)
+from engine.progress import ProgressSink, ignore_progress
+from engine.runtime import records
+from engine.runtime.context import Context
+from engine.store import BoxStore
+
+if TYPE_CHECKING:
+    from engine.portal.execution import Execution
+    from engine.shim.lifeline import Shim
+
+
+class Runtime:
+    """All boxes and images of one home. Making one costs nothing and touches nothing.
+
+    `async with Runtime() as runtime:`. A `ref` is a box's id, its name or an unambiguous beginning of its id. Any
+    number of runtimes, in any number of processes, may share a home. Every method raises members of
+    `engine.errors.BoxliteError` only; NotFoundError where a ref names nothing.
+    """
+
+    def __init__(
+        self,
+        home: Path | None = None,
+        config: RuntimeConfig | None = None,
+        *,
+        progress: ProgressSink = ignore_progress,
+    ) -> None:
+        self.config = config or RuntimeConfig()
+        chosen = home or (
+            Path(self.config.home_dir) if self.config.home_dir else host.read_settings().home_dir
+        )
+        if not chosen.is_absolute():
+            raise InvalidArgumentError(f"the home directory {str(chosen)!r} is not an absolute path")
+        self.layout = Layout(chosen)
+        self._context = Context(
+            layout=self.layout, config=self.config, store=BoxStore(self.layout), progress=progress
+        )
+        self._early: Shim | None = None
+
+    async def __aenter__(self) -> Self:
+        self.layout.ensure()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of everything. Boxes that run detached go on."""
+        if self._early is not None:
+            self._early.let_go()
+            self._early = None
+        await self._context.store.close()
+
+    # ------------------------------------------------------------ boxes on record
+
+    async def create(
+        self, spec: BoxSpec, *, name: str | None = None, pull: PullPolicy = PullPolicy.MISSING
+    ) -> BoxRecord:
+        """Put a box on record, with its image in the store; nothing is started.
+
+        Raises AlreadyExistsError for a taken name, ImageError and its kind when the image cannot be had.
+        """
+        from engine.runtime import images
+        from engine.runtime.capabilities import effective_capabilities
+        from engine.runtime.requests import container_argv
+
+        effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
+        source = await images.source_for_spec(self._context, spec, pull)
+        container_argv(spec, source.config)
+        return await records.insert_box(self._context, spec, name, source.key, source.config_digest)
+
+    async def get(self, ref: str) -> BoxRecord:
+        return await records.get_box(self._context, ref)
+
+    async def find(self, ref: str) -> BoxRecord | None:
+        record = await self._context.store.find(ref)
+        return None if record is None else await records.settle(self._context, record)
+
+    async def list_boxes(self, *, all: bool = False) -> list[BoxRecord]:  # noqa: A002  the word people know
+        """Newest first; only those that run unless `all`."""
+        return await records.list_boxes(self._context, include_inactive=all)
+
+    async def rename(self, ref: str, new_name: str) -> BoxRecord:
+        record = await self.get(ref)
+        return await self._context.store.rename(record.id, new_name)
+
+    async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> BoxRecord:
+        """Delete a box and its disk. Raises InvalidStateError for one that runs, unless `force`."""
+        from engine.runtime import running
+
+        record = await self.get(ref)
+        if record.status.is_active:
+            if not force:
+                raise InvalidStateError(
+                    f"it is {record.status}",
+                    hint=f"stop it first (`boxlite stop {record.name}`), or use `boxlite rm -f {record.name}`",
+                    box=record.name,
+                    operation="rm",
+                )
+            record = await running.stop_box(self._context, record, reason="rm -f", timeout_s=0.0, signum=9)
+        if await self._context.store.find(record.id) is not None:
+            await records.remove_box(self._context, record)
+        return record
+
+    # ------------------------------------------------------------ starting and stopping
+
+    def prepare_start(self) -> None:
+        """Begin what every start needs, beside whatever comes before it. Saves its time, changes nothing."""
+        from engine.shim.lifeline import start_shim
+
+        if self._early is None:
+            self._early = start_shim()
+
+    def _take_early(self) -> Shim | None:
+        shim, self._early = self._early, None
+        return shim
+
+    async def start(self, ref: str) -> BoxRecord:
+        """Start a box that goes on without us; returns once its main command runs. One that runs is left alone."""
+        from engine.runtime.starting import started_box
+
+        record = await self.get(ref)
+        if record.status.is_active:
+            return record
+        async with started_box(self._context, record, attached=False, shim=self._take_early()) as started:
+            return started.record
+
+    @contextlib.asynccontextmanager
+    async def start_attached(
+        self, ref: str, *, stdin: bool = False, size: TerminalSize | None = None
+    ) -> AsyncIterator[Execution]:
+        """Start a box and follow its main command, whose output is complete from the first byte on. When this process
+        ends, the box is stopped. `stdin` must agree with the spec's `stdin_open`."""
+        from engine.runtime.starting import started_box
+
+        record = await self.get(ref)
+        async with started_box(
+            self._context, record, attached=True, size=size, shim=self._take_early()
+        ) as started:
+            yield started.execution
+            if started.execution.released:
+                await started.shim.release()
+            elif started.execution.has_ended:
+                await started.shim.wait_ended()
+
+    async def wait_removed(self, record: BoxRecord) -> None:
+        """After the end of a box: until its shim is gone, and with it, where that was asked for, the box."""
+        from engine.runtime import running
+
+        current = await self.find(record.id)
+        if current is not None:
+            await running.wait_process(current)
+
+    async def stop(self, ref: str, *, timeout_s: float | None = None) -> BoxRecord:
+        """Ask the main command to end (its stop signal), kill it after the grace, wait for the end. A box that does not
+        run is left as it is."""
+        from engine.runtime import running
+
+        record = await self.get(ref)
+        return await running.stop_box(self._context, record, reason="stop", timeout_s=timeout_s)
+
+    async def restart(self, ref: str, *, timeout_s: float | None = None) -> BoxRecord:
+        await self.stop(ref, timeout_s=timeout_s)
+        return await self.start(ref)
+
+    async def kill(self, ref: str, signum: int) -> None:
+        """Send a signal to the main command. Raises InvalidStateError when the box does not run."""
+        from engine.runtime import running
+
+        await running.signal_box(self._context, await self.get(ref), signum)
+
+    async def wait(self, ref: str) -> int:
+        """Until the box does not run; the main command's exit code."""
+        from engine.runtime import running
+
+        record = await running.wait_inactive(self._context, await self.get(ref))
+        return record.state.exit_code or 0
+
+    # ------------------------------------------------------------ in a running box
+
+    def attach(self, ref: str) -> contextlib.AbstractAsyncContextManager[Execution]:
+        """The main command of a running box; what it printed last comes first."""
+        return self._attach(ref)
+
+    @contextlib.asynccontextmanager
+    async def _attach(self, ref: str) -> AsyncIterator[Execution]:
+        from engine.runtime import running
+
+        async with running.attached(self._context, await self.get(ref)) as execution:
+            yield execution
+
+    @contextlib.asynccontextmanager
+    async def exec(self, ref: str, spec: ExecSpec) -> AsyncIterator[Execution]:
+        """Run a further command. A stopped resumable box is started for it; of a job box that is refused. Leaving the
+        context while the command runs kills it, unless the spec says detach."""
+        from engine.runtime import running
+
+        record = await self._ready_for(ref, "exec")
+        async with running.executing(self._context, record, spec) as execution:
+            yield execution
+
+    async def exec_detached(self, ref: str, spec: ExecSpec) -> str:
+        """Start a further command and leave it; its id."""
+        async with self.exec(ref, spec) as execution:
+            return execution.id
+
+    async def _ready_for(self, ref: str, operation: str) -> BoxRecord:
+        record = await self.get(ref)
+        if record.status.is_active:
+            return record
+        if record.spec.is_job or not record.spec.auto_resume:
+            raise InvalidStateError(
+                f"it is {record.status}, and starting it would run its command again",
+                hint=f"start it yourself: boxlite start {record.name}",
+                box=record.name,
+                operation=operation,
+            )
+        return await self.start(ref)
+
+    async def logs(
+        self,
+        ref: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> AsyncIterator[LogRecord]:
+        """The main command's output of every start, as pieces of either stream, oldest first."""
+        from engine.runtime.logs import logs
+
+        record = await self.get(ref)
+        async for entry in logs(self._context, record, follow=follow, tail=tail, since=since, until=until):
+            yield entry
+
+    def console_path(self, record: BoxRecord) -> Path:
+        """Where the kernel and the agent of the last start wrote."""
+        return self.layout.box(record.id).console_log
+
+    # ------------------------------------------------------------ images
+
+    async def pull(
+        self, reference: str, *, platform: str | None = None, policy: PullPolicy = PullPolicy.ALWAYS
+    ) -> Image:
+        from engine.runtime import images
+
+        return await images.pull(self._context, reference, platform=platform, policy=policy)
+
+    async def list_images(self) -> Sequence[Image]:
+        from engine.runtime import images
+
+        return await images.list_images(self._context)
+
+    async def get_image(self, reference_or_id: str) -> Image:
+        """Raises ImageNotFoundError."""
+        from engine.runtime import images
+
+        return await images.get_image(self._context, reference_or_id)
+
+    async def import_image(
+        self, tar: Path | BinaryIO, reference: str, *, config: ImageConfig | None = None
+    ) -> Image:
+        """Store a root file system tar as an image of one layer."""
+        from engine.runtime import images
+
+        return await images.import_image(self._context, tar, reference, config or ImageConfig())
+
+    # ------------------------------------------------------------ the system
+
+    async def info(self) -> RuntimeInfo:
+        from engine.runtime.system import runtime_info
+
+        return await runtime_info(self._context)
+
+    async def doctor(self) -> Sequence[Check]:
+        from engine.runtime.doctor import run_checks
+        from engine.vmm.guest_image import find_guest_image
+
+        guest = find_guest_image(self.layout)
+        return await run_checks(self.layout, guest_digest=None if guest is None else guest.digest)
+
+    async def setup_guest(self, *, from_ref: str | None = None, force: bool = False) -> str:
+        """Build the guest image, or pull it as `from_ref`; its digest. One that is there is kept unless `force`."""
+        from engine.runtime.guest import setup_guest
+
+        return await setup_guest(self._context, from_ref=from_ref, force=force)
+
+    async def push_guest(self, reference: str) -> str:
+        """Publish the guest image as one OCI artifact; its manifest's digest."""
+        from engine.runtime.guest import push_guest
+
+        return await push_guest(self._context, reference)

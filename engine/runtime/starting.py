@@ -1,0 +1,243 @@
+"""Starting a box, the one place that knows the order:
+
+    image ─► base and overlay ─► template ─► ports ─► row "running" ─► shim launches ─► agent is asked ─► verdict
+
+Until the verdict, the end of this process, or any failure, ends the box.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+
+from engine import host
+from engine.disks.qcow2 import create_overlay
+from engine.errors import (
+    BoxliteError,
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    EngineError,
+    InvalidStateError,
+    RpcTransportError,
+)
+from engine.fsutil import tail_lines
+from engine.layout import BoxLayout
+from engine.model import (
+    BoxRecord,
+    BoxStatus,
+    NetworkMode,
+    StageTimings,
+    TerminalSize,
+    VolumeKind,
+    utc_now,
+)
+from engine.net.plan import plan_ports
+from engine.portal.boot import boot
+from engine.portal.execution import Execution
+from engine.portal.session import open_session
+from engine.process import signal_number
+from engine.runtime import images
+from engine.runtime.context import Context
+from engine.runtime.guest import get_guest_files
+from engine.runtime.machines import check_cpus, choose_machine
+from engine.runtime.records import box_lock, make_directories, settle
+from engine.runtime.requests import container_init_request, guest_init_request, mounts_of
+from engine.shim.lifeline import Shim, start_shim
+from engine.shim.plan import LaunchPlan, NetworkGrant, Verdict
+from engine.vmm.spec import VmSpec
+from guest.wire import portal_pb2 as wire
+from guest.wire.constants import MAIN_EXECUTION
+
+BOOT_TIMEOUT_S = 60.0
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Milliseconds per stage, in the names of StageTimings."""
+
+    begun: float = field(default_factory=time.monotonic)
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = round((time.monotonic() - begun) * 1000, 1)
+
+    @property
+    def timings(self) -> StageTimings:
+        total = round((time.monotonic() - self.begun) * 1000, 1)
+        return StageTimings(total_ms=total, **self.stages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A box whose main command runs. `execution` is that command; its streams are open where it was asked for."""
+
+    record: BoxRecord
+    execution: Execution
+    shim: Shim
+
+
+@contextlib.asynccontextmanager
+async def started_box(
+    context: Context,
+    record: BoxRecord,
+    *,
+    attached: bool,
+    size: TerminalSize | None = None,
+    shim: Shim | None = None,
+) -> AsyncIterator[Started]:
+    """Start a box and stay connected to it. `attached`: read the main command's output from its first byte on, and let
+    the box end with this process. `shim` is one started earlier to save time.
+
+    Raises InvalidStateError when the box is not one that can be started, and whatever the stages raise, with the
+    box's name; the box is then stopped or failed again, with the reason on record.
+    """
+    shim = shim or start_shim()  # first, so that its own start-up runs beside ours
+    watch = Stopwatch()
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            async with box_lock(context, record, "start"):
+                record = await settle(context, await context.store.get(record.id))
+                if not record.status.can_start:
+                    raise InvalidStateError(f"it is {record.status}")
+                plan = await _plan(context, record, attached=attached, size=size, watch=watch)
+                started = await _launch(context, record, plan, shim, stack, watch)
+            yield started
+    except BoxliteError as error:
+        raise error.at(box=record.name, operation=error.operation or "start") from error.__cause__
+    finally:
+        shim.let_go()
+
+
+async def _plan(
+    context: Context, record: BoxRecord, *, attached: bool, size: TerminalSize | None, watch: Stopwatch
+) -> LaunchPlan:
+    """Everything that can be refused before a process is started."""
+    spec, box = record.spec, context.layout.box(record.id)
+    check_cpus(spec)
+    with watch.stage("image_prepare_ms"):
+        source = await images.source_of_box(context, record)
+    with watch.stage("filesystem_setup_ms"):
+        make_directories(box)
+        disk = await images.base_of_box(context, record)
+        if not box.disk_path.exists():
+            await create_overlay(disk, box.disk_path)
+    with watch.stage("guest_rootfs_ms"):
+        guest = await get_guest_files(context)
+        shape, template = await choose_machine(context.layout, context.config, spec, guest, context.progress)
+    with watch.stage("box_config_ms"):
+        network = None
+        if spec.network.mode is NetworkMode.ENABLED:
+            network = NetworkGrant(
+                ports=plan_ports(spec.ports),
+                host_access=spec.network.host_access,
+                resolver=host.resolver(),
+            )
+    volumes = [volume for volume in spec.volumes if volume.kind is not VolumeKind.ANONYMOUS]
+    container = container_init_request(record, source.config, size=size, mounts=mounts_of(volumes))
+    return LaunchPlan(
+        box_id=record.id,
+        box_name=record.name,
+        home=str(context.layout.home),
+        vm=VmSpec(
+            shape=shape,
+            guest=guest,
+            share_path=str(box.mounts_dir),
+            disk_path=str(box.disk_path),
+            base_path=disk.base_path,
+            disk_size_bytes=disk.size_bytes,
+            template=template,
+            seccomp=spec.security.seccomp_enabled,
+        ),
+        security=spec.security,
+        network=network,
+        attached=attached,
+        auto_remove=spec.auto_remove,
+        stop_signal=signal_number(spec.stop_signal or source.config.stop_signal or "TERM"),
+        stop_timeout_s=spec.stop_timeout_s,
+        timeout_s=spec.timeout_s,
+        auto_stop_s=spec.auto_stop_s,
+        auto_delete_s=spec.auto_delete_s,
+        restart=spec.restart,
+        health=spec.health,
+        machine_request=guest_init_request(record, ephemeral=spec.auto_remove).SerializeToString(),
+        container_request=container.SerializeToString(),
+    )
+
+
+async def _launch(
+    context: Context,
+    record: BoxRecord,
+    plan: LaunchPlan,
+    shim: Shim,
+    stack: contextlib.AsyncExitStack,
+    watch: Stopwatch,
+) -> Started:
+    record = await context.store.transition(
+        record.id,
+        BoxStatus.RUNNING,
+        reason="starting",
+        pid=shim.pid,
+        pid_start=shim.start_ticks,
+        boot_id=host.boot_id(),
+        accel=plan.vm.shape.accel,
+        exit_code=None,
+        oom_killed=False,
+        finished_at=None,
+        started_at=utc_now(),
+        ports=() if plan.network is None else plan.network.ports,
+    )
+    await shim.send(plan)
+    try:
+        with watch.stage("box_spawn_ms"):
+            await shim.wait_machine()
+        with watch.stage("container_init_ms"):
+            async with asyncio.timeout(BOOT_TIMEOUT_S):
+                session = await stack.enter_async_context(
+                    open_session(context.layout.box(record.id).sockets_dir)
+                )
+                execution = Execution(session, MAIN_EXECUTION, tty=record.spec.tty)
+                stack.push_async_callback(execution.close)
+                await boot(
+                    session,
+                    execution,
+                    machine=wire.InitRequest.FromString(plan.machine_request),
+                    container=wire.ContainerInitRequest.FromString(plan.container_request),
+                    attached=plan.attached,
+                )
+    except BaseException as error:
+        await shim.send(_verdict_on(error))
+        last = await shim.wait_ended()
+        if isinstance(error, RpcTransportError | TimeoutError):
+            raise _machine_failure(context.layout.box(record.id), str(last.get("reason", error))) from error
+        raise
+    await shim.send(Verdict())
+    record = await context.store.update_state(record.id, timings=watch.timings)
+    return Started(record=record, execution=execution, shim=shim)
+
+
+def _machine_failure(box: BoxLayout, reason: str) -> EngineError:
+    """Why a machine did not come up, with the last words of QEMU and of its console."""
+    said = [
+        f"{name}: {lines[-1]}"
+        for name, path in (("QEMU", box.qemu_log), ("console", box.console_log))
+        if (lines := tail_lines(path))
+    ]
+    return EngineError(
+        "; ".join((f"the machine did not start: {reason}", *said)),
+        hint="`boxlite system doctor` checks this host",
+        log_path=str(box.qemu_log),
+    )
+
+
+def _verdict_on(error: BaseException) -> Verdict:
+    code = error.exit_status if isinstance(error, CommandNotFoundError | CommandNotExecutableError) else None
+    reason = error.message if isinstance(error, BoxliteError) else "the command that was starting it ended"
+    return Verdict(failure=reason, exit_code=code)

@@ -1,0 +1,127 @@
+"""The starter's end: start a shim, give it its plan, hear from it, let go of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import threading
+from pathlib import Path
+
+from engine.errors import BoxliteError, EngineError
+from engine.process import process_start_ticks
+from engine.shim.plan import COLLECTED, RELEASED, LaunchPlan, Verdict
+
+MESSAGE_HEADER = struct.Struct(">I")
+SOURCE_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Shim:
+    """A shim of ours, from its start until it is gone or let go of."""
+
+    def __init__(self, pid: int, start_ticks: int, lifeline: socket.socket) -> None:
+        self.pid = pid
+        self.start_ticks = start_ticks
+        self._lifeline = lifeline
+        self._pending = b""
+        self._reaped = False
+
+    async def send(self, message: LaunchPlan | Verdict) -> None:
+        """First the plan, later the verdict. A shim that is gone is noticed by whoever waits for its answers."""
+        document = pickle.dumps(message)
+        await self._send_bytes(MESSAGE_HEADER.pack(len(document)) + document)
+
+    async def _send_bytes(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().sock_sendall(self._lifeline, message)
+
+    async def wait_machine(self) -> None:
+        """Until the machine's process exists. Raises EngineError with the shim's reason when it cannot be started."""
+        answer = await self._next()
+        if answer is None:
+            raise EngineError("the box's shim ended before the machine was started")
+        if "error" in answer:
+            raise _error(answer)
+
+    async def release(self) -> None:
+        """Let an attached box go on when this process ends."""
+        await self._send_bytes(RELEASED)
+
+    async def wait_ended(self) -> dict[str, object]:
+        """Say that nothing more is wanted of the machine, and wait until the shim has recorded the box's end and is
+        gone; what it said last."""
+        await self._send_bytes(COLLECTED)
+        last: dict[str, object] = {}
+        while (answer := await self._next()) is not None:
+            last = answer
+        await asyncio.to_thread(self._reap)
+        return last
+
+    async def _next(self) -> dict[str, object] | None:
+        loop = asyncio.get_running_loop()
+        while b"\n" not in self._pending:
+            try:
+                chunk = await loop.sock_recv(self._lifeline, 65536)
+            except OSError:
+                chunk = b""
+            if not chunk:
+                return None
+            self._pending += chunk
+        line, self._pending = self._pending.split(b"\n", 1)
+        answer = json.loads(line)
+        return answer if isinstance(answer, dict) else {}
+
+    def _reap(self) -> None:
+        if not self._reaped:
+            self._reaped = True
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+
+    def let_go(self) -> None:
+        """Close the lifeline: an attached or unconfirmed box ends, a detached one goes on."""
+        self._lifeline.close()
+        threading.Thread(target=self._reap, name="shim-reaper", daemon=True).start()
+
+
+def _error(answer: dict[str, object]) -> BoxliteError:
+    hint = answer.get("hint")
+    return EngineError(str(answer["error"]), hint=str(hint) if hint else None)
+
+
+def start_shim() -> Shim:
+    """Start a shim that waits for its plan. It is a session leader with nothing of ours but the lifeline."""
+    ours, theirs = socket.socketpair()
+    try:
+        environment = {
+            "PATH": os.defpath,
+            "PYTHONPATH": str(SOURCE_ROOT),
+            "PYTHONSAFEPATH": "1",
+            "LC_ALL": "C.UTF-8",
+        }
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.set_inheritable(theirs.fileno(), True)
+            pid = os.posix_spawn(
+                sys.executable,
+                (sys.executable, "-m", "engine.shim", str(theirs.fileno())),
+                environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=(signal.SIGPIPE, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM),
+            )
+        finally:
+            os.close(null)
+    except OSError as error:
+        ours.close()
+        raise EngineError(f"the box's shim could not be started: {error.strerror}") from error
+    finally:
+        theirs.close()
+    ours.setblocking(False)
+    return Shim(pid, process_start_ticks(pid) or 0, ours)

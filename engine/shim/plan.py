@@ -1,0 +1,62 @@
+"""What a starter tells a shim, and what the shim answers, over their lifeline.
+
+Both are the same program of the same user, parent and child, so the plan and the verdict travel pickled, each after its length;
+answers are JSON lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.model import HealthCheck, PortSpec, RestartPolicy, SecurityOptions
+from engine.vmm.spec import VmSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkGrant:
+    """The network process of a box: published `ports` have real host ports; `resolver` is the host's name server."""
+
+    ports: tuple[PortSpec, ...] = ()
+    host_access: bool = True
+    resolver: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchPlan:
+    """Everything a shim needs to run a box. `attached`: the box ends with the process that started it.
+
+    The requests (serialized wire.InitRequest and wire.ContainerInitRequest) are for runs after the first, which the
+    restart policy asks for. Times in seconds; 0: none.
+    """
+
+    box_id: str
+    box_name: str
+    home: str
+    vm: VmSpec
+    security: SecurityOptions = field(default_factory=SecurityOptions)
+    network: NetworkGrant | None = None
+    attached: bool = False
+    auto_remove: bool = False
+    stop_signal: int = 15
+    stop_timeout_s: float = 10.0
+    timeout_s: float = 0.0
+    auto_stop_s: float = 0.0
+    auto_delete_s: float = 0.0
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    health: HealthCheck | None = None
+    machine_request: bytes = b""
+    container_request: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the starter says once, after the plan: the main command runs, or it never will (`failure`)."""
+
+    failure: str | None = None
+    exit_code: int | None = None
+
+
+RELEASED = b"R"
+"""Sent by the starter of an attached box after the verdict: let the box go on when I end."""
+COLLECTED = b"C"
+"""Sent by it at the end: I have the output and the exit status, the machine may go."""

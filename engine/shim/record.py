@@ -1,0 +1,75 @@
+"""Writing down what becomes of a box, and removing it where that was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from engine.errors import InvalidStateError, NotFoundError
+from engine.fsutil import remove_tree
+from engine.layout import Layout
+from engine.model import BoxStatus, HealthState, utc_now
+from engine.store import BoxStore
+
+if TYPE_CHECKING:
+    from engine.shim.plan import LaunchPlan
+    from engine.shim.run import Ending
+
+KILLED_CODE = 137
+
+
+async def record_ending(layout: Layout, plan: LaunchPlan, ending: Ending) -> datetime | None:
+    """The box is stopped or failed, or gone. The time it ended at, None when it is gone."""
+    finished_at = utc_now()
+    async with BoxStore(layout) as store:
+        try:
+            await store.transition(
+                plan.box_id,
+                BoxStatus.FAILED if ending.failed else BoxStatus.STOPPED,
+                reason=ending.reason,
+                exit_code=KILLED_CODE if ending.exit_code is None else ending.exit_code,
+                oom_killed=ending.oom_killed,
+                finished_at=finished_at,
+                pid=None,
+                pid_start=None,
+                ports=(),
+                health=HealthState.NONE,
+            )
+            if plan.auto_remove:
+                await store.remove(plan.box_id, reason="--rm")
+        except NotFoundError:
+            return None  # removed by force meanwhile
+    if plan.auto_remove:
+        remove_tree(layout.box(plan.box_id).root)
+        return None
+    return finished_at
+
+
+async def note_restart(
+    layout: Layout, plan: LaunchPlan, ending: Ending, restarts: int, delay_s: float
+) -> None:
+    """The box goes on after a run that ended: it stays running, with the reason."""
+    code = KILLED_CODE if ending.exit_code is None else ending.exit_code
+    async with BoxStore(layout) as store:
+        await store.update_state(
+            plan.box_id,
+            restart_count=restarts,
+            exit_code=code,
+            oom_killed=ending.oom_killed,
+            reason=f"{ending.reason} ({code}); restarting in {delay_s:g} s",
+        )
+
+
+async def delete_when_due(layout: Layout, plan: LaunchPlan, finished_at: datetime) -> None:
+    """Sleep until `--auto-delete` is due and remove the box, unless somebody started or removed it meanwhile."""
+    await asyncio.sleep(plan.auto_delete_s)
+    async with BoxStore(layout) as store:
+        try:
+            record = await store.get(plan.box_id)
+            if record.state.finished_at != finished_at:
+                return
+            await store.remove(plan.box_id, reason="--auto-delete")
+        except (NotFoundError, InvalidStateError):
+            return
+    remove_tree(layout.box(plan.box_id).root)

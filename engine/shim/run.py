@@ -1,0 +1,190 @@
+"""One run of a box's machine: from its launch to the end of its last process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from engine.layout import BoxLayout
+from engine.net.passt import start_passt
+from engine.process import terminate
+from engine.shim.outputlog import CappedFile, OutputLog
+from engine.shim.plan import LaunchPlan
+from engine.vmm.channels import chunks, events
+from engine.vmm.machine import Machine, start_machine
+from engine.vmm.monitor import Monitor, open_monitor
+from guest.wire.constants import PORTAL_PORTS
+
+HALT_TIMEOUT_S = 60.0
+"""How long the agent may take to write the disk back after the main command's end."""
+STOP_MARGIN_S = 5.0
+"""How long past a stop's grace the machine may take before it is killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended. `exit_code` None: the machine was gone before the main command's end was known."""
+
+    exit_code: int | None = None
+    oom_killed: bool = False
+    reason: str = ""
+    failed: bool = False
+
+
+class Run:
+    """The processes of one run and what they say. `launch`, then `over`, then `clean_up`."""
+
+    def __init__(self, plan: LaunchPlan, box: BoxLayout, *, on_activity: Callable[[], None]) -> None:
+        self._plan = plan
+        self._box = box
+        self._on_activity = on_activity
+        loop = asyncio.get_running_loop()
+        self._exited: asyncio.Future[dict[str, object]] = loop.create_future()
+        self._over: asyncio.Future[str] = loop.create_future()
+        self._stop_reason: str | None = None
+        self._machine: Machine | None = None
+        self._network: asyncio.subprocess.Process | None = None
+        self._monitor: Monitor | None = None
+        self._resources = contextlib.AsyncExitStack()
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._machine is None else self._machine.pid
+
+    async def launch(self) -> None:
+        """Start the network process and the machine. Raises what they raise; `clean_up` is due in any case."""
+        network_end = None
+        grant = self._plan.network
+        if grant is not None:
+            self._network, network_end = await start_passt(
+                grant.ports,
+                host_access=grant.host_access,
+                resolver=grant.resolver,
+                log_path=self._box.logs_dir / "network.log",
+            )
+        self._machine = await start_machine(
+            self._plan.vm,
+            portals=[self._box.portal_socket(number) for number in range(PORTAL_PORTS)],
+            security=self._plan.security,
+            log_path=self._box.qemu_log,
+            network=network_end,
+        )
+        self._spawn(self._write_console(self._machine))
+        self._spawn(self._write_output(self._machine))
+        self._spawn(self._follow_events(self._machine))
+        self._spawn(self._watch_machine(self._machine))
+        if self._network is not None:
+            self._spawn(self._watch_network(self._network))
+        if self._plan.vm.template is not None:
+            await (await self._monitor_of_machine()).restore(self._plan.vm.template.state_path)
+
+    async def over(self) -> Ending:
+        """Wait for the end of the run."""
+        cause = await asyncio.shield(self._over)
+        if not self._exited.done():
+            return Ending(reason=self._stop_reason or cause, failed=self._stop_reason is None)
+        event = self._exited.result()
+        code = event.get("exit_code")
+        return Ending(
+            exit_code=code if isinstance(code, int) and 0 <= code <= 255 else 255,
+            oom_killed=event.get("oom_killed") is True,
+            reason=self._stop_reason or "the main command ended",
+        )
+
+    async def clean_up(self) -> None:
+        """Kill and reap whatever is left, and remove the sockets."""
+        await self._resources.aclose()
+        if self._machine is not None:
+            await self._machine.kill()
+        if self._network is not None:
+            await terminate(self._network, grace_s=0.5)
+        for task in tuple(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        for number in range(PORTAL_PORTS):
+            self._box.portal_socket(number).unlink(missing_ok=True)
+
+    # ------------------------------------------------------------ orders
+
+    def begin_stop(self, reason: str, *, signum: int, grace_s: float) -> None:
+        """Ask the main command to end, with SIGKILL after the grace. The first reason given is recorded."""
+        self._stop_reason = self._stop_reason or reason
+        self.tell_agent({"op": "stop", "signal": signum, "grace_ms": int(grace_s * 1000)})
+        asyncio.get_running_loop().call_later(grace_s + STOP_MARGIN_S, self._end, "it did not stop in time")
+
+    def abort(self, reason: str, exit_code: int | None) -> None:
+        """End it now: it was never a box. `exit_code` is what is recorded, None: that of a killed one."""
+        if not self._over.done():
+            self._stop_reason = reason
+        if not self._exited.done() and exit_code is not None:
+            self._exited.set_result({"event": "exit", "exit_code": exit_code})
+        self._end(reason)
+
+    def tell_agent(self, order: dict[str, object]) -> None:
+        """Send one line to the agent's events port. An agent that does not read is dealt with by the deadline."""
+        if self._machine is not None:
+            with contextlib.suppress(OSError):
+                self._machine.channels.events.send(json.dumps(order).encode() + b"\n")
+
+    async def monitor_command(self, command: str) -> None:
+        """Send one command to QEMU's monitor."""
+        await (await self._monitor_of_machine()).execute(command)
+
+    async def _monitor_of_machine(self) -> Monitor:
+        assert self._machine is not None
+        if self._monitor is None:
+            self._monitor = await self._resources.enter_async_context(
+                open_monitor(self._machine.channels.qmp)
+            )
+        return self._monitor
+
+    # ------------------------------------------------------------ what is followed
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _end(self, cause: str) -> None:
+        if not self._over.done():
+            self._over.set_result(cause)
+
+    async def _write_console(self, machine: Machine) -> None:
+        with contextlib.closing(CappedFile(self._box.console_log)) as log:
+            async for chunk in chunks(machine.channels.console):
+                with contextlib.suppress(OSError):  # a full disk costs the log, not the box
+                    log.write(chunk)
+
+    async def _write_output(self, machine: Machine) -> None:
+        with contextlib.closing(OutputLog(self._box.output_log)) as log:
+            async for chunk in chunks(machine.channels.output):
+                with contextlib.suppress(OSError):
+                    log.feed(chunk)
+
+    async def _follow_events(self, machine: Machine) -> None:
+        async for event in events(machine.channels.events):
+            match event["event"]:
+                case "exit" if not self._exited.done():
+                    self._exited.set_result(event)
+                    asyncio.get_running_loop().call_later(
+                        HALT_TIMEOUT_S, self._end, "its disk was not written back in time"
+                    )
+                case "halted":
+                    self._end("halted")
+                case "activity":
+                    self._on_activity()
+
+    async def _watch_machine(self, machine: Machine) -> None:
+        status = await machine.process.wait()
+        await asyncio.sleep(0)  # its last events may be waiting in the channel
+        self._end(f"the machine ended unexpectedly (status {status})")
+
+    async def _watch_network(self, network: asyncio.subprocess.Process) -> None:
+        status = await network.wait()
+        if not self._over.done():
+            print(f"the network process ended with status {status}", file=sys.stderr, flush=True)

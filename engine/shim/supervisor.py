@@ -1,0 +1,193 @@
+"""Runs one box from its plan to its end: its runs, its deadlines, its record."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import pickle
+import signal
+import socket
+import time
+from pathlib import Path
+
+from engine.errors import BoxliteError
+from engine.layout import BoxLayout, Layout
+from engine.shim.control import ControlServer
+from engine.shim.lifeline import MESSAGE_HEADER
+from engine.shim.plan import RELEASED, LaunchPlan, Verdict
+from engine.shim.restart import backoff_s, should_restart
+from engine.shim.run import Ending, Run
+
+COLLECT_TIMEOUT_S = 5.0
+
+
+class Supervisor:
+    """Owns one box. `live` returns when nothing of it runs and its end is on record."""
+
+    def __init__(self, plan: LaunchPlan, lifeline: socket.socket) -> None:
+        self.plan = plan
+        self.layout = Layout(Path(plan.home))
+        self.box: BoxLayout = self.layout.box(plan.box_id)
+        self._lifeline = lifeline
+        self._lifeline.setblocking(False)
+        self.run: Run
+        self.restarts = 0
+        self._verdict: asyncio.Future[Verdict]
+        self._stop_asked = asyncio.Event()
+        self._collected = asyncio.Event()
+        self._active_at = time.monotonic()
+        self._background: list[asyncio.Task[None]] = []
+
+    async def live(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._verdict = loop.create_future()
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(signum, self.begin_stop, "its shim was told to end")
+        self._background = [asyncio.create_task(ControlServer(self).serve())]
+        self._background.append(asyncio.create_task(self._follow_lifeline()))
+        ending = await self._first_run()
+        while await self._may_restart(ending):
+            ending = await self._further_run()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self.box.shim_socket.unlink(missing_ok=True)
+        await self._record(ending)
+        self._say({"exit_code": ending.exit_code, "reason": ending.reason})
+
+    async def _first_run(self) -> Ending:
+        self.run = Run(self.plan, self.box, on_activity=self.note_activity)
+        try:
+            await self.run.launch()
+            self._say({"machine": self.run.pid})
+            ending = await self.run.over()
+            await self._let_starter_collect(ending)
+            return ending
+        except BoxliteError as error:
+            self._say({"error": error.message, "hint": error.hint or ""})
+            return Ending(reason=error.message, failed=True)
+        finally:
+            await self.run.clean_up()
+
+    async def _let_starter_collect(self, ending: Ending) -> None:
+        """The machine still holds the last answers to an attached starter; give it a moment to take them."""
+        if self.plan.attached and ending.exit_code is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._collected.wait(), COLLECT_TIMEOUT_S)
+
+    async def _further_run(self) -> Ending:
+        """A run that the restart policy asked for: this process does the starter's part."""
+        from engine.shim.reboot import boot_again
+
+        self.run = Run(self.plan, self.box, on_activity=self.note_activity)
+        try:
+            await self.run.launch()
+            await boot_again(self.plan, self.box)
+            await self._after_boot()
+            return await self.run.over()
+        except BoxliteError as error:
+            return Ending(reason=error.message, failed=True)
+        finally:
+            await self.run.clean_up()
+
+    async def _may_restart(self, ending: Ending) -> bool:
+        booted = self._verdict.done() and self._verdict.result().failure is None
+        if not booted or self._stop_asked.is_set():
+            return False
+        ran_s = time.monotonic() - self._active_at
+        if not should_restart(self.plan.restart, ending, self.restarts):
+            return False
+        from engine.shim.record import note_restart
+
+        delay = backoff_s(self.restarts, ran_s)
+        self.restarts += 1
+        await note_restart(self.layout, self.plan, ending, self.restarts, delay)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop_asked.wait(), delay)
+        return not self._stop_asked.is_set()
+
+    # ------------------------------------------------------------ the starter
+
+    async def _follow_lifeline(self) -> None:
+        """Wait for the starter's verdict, then for its end."""
+        reader, writer = await asyncio.open_unix_connection(sock=self._lifeline.dup())
+        with contextlib.closing(writer):
+            try:
+                (length,) = MESSAGE_HEADER.unpack(await reader.readexactly(MESSAGE_HEADER.size))
+                verdict = pickle.loads(await reader.readexactly(length))  # noqa: S301  from our own parent
+            except (asyncio.IncompleteReadError, OSError):
+                verdict = Verdict(failure="the command that was starting it ended")
+            assert isinstance(verdict, Verdict)
+            self._verdict.set_result(verdict)
+            if verdict.failure is not None:
+                self.run.abort(verdict.failure, verdict.exit_code)
+                return
+            await self._after_boot()
+            if self.plan.attached:
+                await self._follow_attached(reader)
+
+    async def _follow_attached(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while word := await reader.read(1):
+                if word == RELEASED:
+                    return
+                self._collected.set()
+            self.begin_stop("the command it was attached to ended")
+        except OSError:
+            self.begin_stop("the command it was attached to was lost")
+        finally:
+            self._collected.set()
+
+    def _say(self, answer: dict[str, object]) -> None:
+        with contextlib.suppress(OSError):
+            self._lifeline.send(json.dumps(answer).encode() + b"\n")
+
+    # ------------------------------------------------------------ deadlines
+
+    async def _after_boot(self) -> None:
+        """The main command runs: the clocks start."""
+        self.note_activity()
+        loop = asyncio.get_running_loop()
+        if self.plan.timeout_s and not self.restarts:
+            reason = f"its --timeout of {self.plan.timeout_s:g} s was over"
+            loop.call_later(self.plan.timeout_s, self.begin_stop, reason)
+        if self.plan.auto_stop_s and not self.restarts:
+            self._background.append(asyncio.create_task(self._watch_idleness()))
+        if self.plan.health is not None and not self.restarts:
+            from engine.shim.health import watch_health
+
+            self._background.append(
+                asyncio.create_task(watch_health(self.layout, self.plan, self.plan.health))
+            )
+
+    def note_activity(self) -> None:
+        self._active_at = time.monotonic()
+
+    async def _watch_idleness(self) -> None:
+        while (left := self._active_at + self.plan.auto_stop_s - time.monotonic()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(left)
+        self.begin_stop(f"idle for {self.plan.auto_stop_s:g} s (--auto-stop)")
+
+    # ------------------------------------------------------------ the end
+
+    def begin_stop(self, reason: str, *, signum: int | None = None, grace_s: float | None = None) -> None:
+        """Stop the box for good: no restart follows."""
+        self._stop_asked.set()
+        self.run.begin_stop(
+            reason,
+            signum=signum or self.plan.stop_signal,
+            grace_s=self.plan.stop_timeout_s if grace_s is None else grace_s,
+        )
+
+    async def _record(self, ending: Ending) -> None:
+        from engine.shim.record import (  # the database is needed now and not before
+            delete_when_due,
+            record_ending,
+        )
+
+        finished_at = await record_ending(self.layout, self.plan, ending)
+        if self.plan.auto_delete_s and finished_at is not None:
+            self._say({"exit_code": ending.exit_code, "reason": ending.reason})
+            self._lifeline.close()
+            await delete_when_due(self.layout, self.plan, finished_at)

@@ -1,0 +1,166 @@
+"""QEMU's argument vector, as a pure function of the machine's spec (golden tests compare it).
+
+The order of `-device` decides where devices sit on the bus, and a saved machine only loads into one with the same
+devices at the same places: template and box are made by this one function, which differ only in backends.
+Documentation: qemu(1); docs/system/i386/microvm.rst; docs/system/vm-templating.rst.
+"""
+
+from __future__ import annotations
+
+from engine.model import Accel
+from engine.vmm.spec import Descriptors, Shape, VmSpec
+from guest.wire.constants import (
+    BOX_DISK_SERIAL,
+    EVENTS_PORT_NAME,
+    OUTPUT_PORT_NAME,
+    PORTAL_PORT_NAME,
+    ROOT_DISK_SERIAL,
+    SHARE_TAG,
+)
+
+TEMPLATE_MAC = "52:54:00:b0:c5:00"
+"""The address every restored machine wakes up with; the guest replaces it by its own in its first call."""
+
+MACHINES = {
+    "x86_64": "microvm,pit=on,pic=on,rtc=on,isa-serial=on,mem-merge=off",
+    "aarch64": "virt,gic-version=max,mem-merge=off",
+}
+CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
+CPU_MODELS = {
+    (Accel.KVM, "x86_64"): "host",
+    (Accel.KVM, "aarch64"): "host",
+    (Accel.HVF, "x86_64"): "host",
+    (Accel.HVF, "aarch64"): "host",
+    (Accel.TCG, "x86_64"): "max",
+    (Accel.TCG, "aarch64"): "max",
+}
+TCG_TRANSLATION_MIB = 128
+KERNEL_ARGS = (
+    "reboot=t",
+    "panic=-1",
+    "quiet",
+    "loglevel=4",
+    "rdinit=/init",
+    "mitigations=off",
+    "random.trust_cpu=on",
+)
+
+
+def build_qemu_argv(binary: str, spec: VmSpec, fds: Descriptors) -> tuple[str, ...]:
+    """The whole command line for `spec`: cold where `spec.template` is None, else restored from it."""
+    return (
+        binary,
+        "-name", "boxlite",
+        "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+        *_machine(spec),
+        *_kernel(spec),
+        *_channels(fds),
+        *_disks(spec),
+        *_share(spec),
+        *_network(spec.shape, fds),
+        *_sandbox(spec),
+        *_restore(spec),
+    )  # fmt: skip
+
+
+def _machine(spec: VmSpec) -> tuple[str, ...]:
+    shape = spec.shape
+    accel = str(shape.accel)
+    if shape.accel is Accel.TCG:
+        accel = f"tcg,thread=multi,tb-size={TCG_TRANSLATION_MIB}"
+    return (
+        "-machine", f"{shape.machine},memory-backend=ram",
+        "-accel", accel,
+        "-cpu", shape.cpu_model,
+        "-smp", str(shape.cpus),
+        "-m", f"{shape.memory_mib}M",
+        "-object", _memory(spec),
+    )  # fmt: skip
+
+
+def _memory(spec: VmSpec) -> str:
+    size = f"size={spec.shape.memory_mib}M"
+    if spec.template is not None:
+        path = spec.template.memory_path
+        return f"memory-backend-file,id=ram,{size},mem-path={path},share=off,readonly=on,rom=off"
+    if spec.memory_path is not None:
+        return f"memory-backend-file,id=ram,{size},mem-path={spec.memory_path},share=on"
+    return f"memory-backend-memfd,id=ram,{size},share=off"
+
+
+def _kernel(spec: VmSpec) -> tuple[str, ...]:
+    words = (f"console={spec.shape.console}", *KERNEL_ARGS, *spec.kernel_args)
+    return (
+        "-kernel", spec.guest.kernel_path,
+        "-initrd", spec.guest.initramfs_path,
+        "-append", " ".join(words),
+    )  # fmt: skip
+
+
+def _channels(fds: Descriptors) -> tuple[str, ...]:
+    words = [
+        "-chardev", f"socket,id=qmp,fd={fds.qmp}",
+        "-mon", "chardev=qmp,mode=control",
+        "-chardev", f"socket,id=console,fd={fds.console}",
+        "-serial", "chardev:console",
+        "-device", "virtio-serial-device,id=serial0,max_ports=32",
+    ]  # fmt: skip
+    ports = [("events", fds.events, False, EVENTS_PORT_NAME), ("output", fds.output, False, OUTPUT_PORT_NAME)]
+    ports += [(f"portal{n}", fd, True, PORTAL_PORT_NAME.format(n)) for n, fd in enumerate(fds.portals)]
+    for number, (chardev, fd, listening, name) in enumerate(ports, start=1):
+        server = ",server=on,wait=off" if listening else ""
+        words += ("-chardev", f"socket,id={chardev},fd={fd}{server}")
+        words += ("-device", f"virtserialport,bus=serial0.0,nr={number},chardev={chardev},name={name}")
+    return tuple(words)
+
+
+def _disks(spec: VmSpec) -> tuple[str, ...]:
+    return (
+        "-blockdev",
+        f"driver=raw,node-name=root,read-only=on,file.driver=file,file.filename={spec.guest.root_path}"
+        ",file.locking=off,cache.direct=off",
+        "-device", f"virtio-blk-device,drive=root,serial={ROOT_DISK_SERIAL}",
+        *_box_disk(spec),
+        "-device", f"virtio-blk-device,drive=box,serial={BOX_DISK_SERIAL}",
+    )  # fmt: skip
+
+
+def _box_disk(spec: VmSpec) -> tuple[str, ...]:
+    if spec.disk_path is None:
+        return ("-blockdev", f"driver=null-co,node-name=box,size={spec.disk_size_bytes},read-zeroes=on")
+    return (
+        "-blockdev",
+        "driver=qcow2,node-name=box,discard=unmap,lazy-refcounts=on"
+        f",file.driver=file,file.filename={spec.disk_path},file.discard=unmap"
+        ",backing.driver=raw,backing.read-only=on,backing.file.driver=file"
+        f",backing.file.filename={spec.base_path},backing.file.locking=off",
+    )
+
+
+def _share(spec: VmSpec) -> tuple[str, ...]:
+    return (
+        "-fsdev", f"local,id=share,path={spec.share_path},security_model=none,multidevs=remap",
+        "-device", f"virtio-9p-device,fsdev=share,mount_tag={SHARE_TAG}",
+    )  # fmt: skip
+
+
+def _network(shape: Shape, fds: Descriptors) -> tuple[str, ...]:
+    if not shape.network:
+        return ()
+    if fds.network is None:
+        backend = "hubport,id=net,hubid=0"
+    else:
+        backend = f"stream,id=net,server=off,addr.type=fd,addr.str={fds.network}"
+    return ("-netdev", backend, "-device", f"virtio-net-device,netdev=net,mac={TEMPLATE_MAC}")
+
+
+def _sandbox(spec: VmSpec) -> tuple[str, ...]:
+    if not spec.seccomp:
+        return ()
+    return ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+
+
+def _restore(spec: VmSpec) -> tuple[str, ...]:
+    if spec.template is None:
+        return ()
+    return ("-incoming", "defer")

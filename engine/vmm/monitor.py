@@ -1,0 +1,82 @@
+"""QMP, QEMU's control protocol, through qemu.qmp (the QEMU project's own client)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import DeadlineError, EngineError
+
+if TYPE_CHECKING:
+    from qemu.qmp import QMPClient
+
+COMMAND_TIMEOUT_S = 30.0
+
+
+class Monitor:
+    """A connected control channel of one machine."""
+
+    def __init__(self, client: QMPClient) -> None:
+        self._client = client
+
+    async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
+        """Send one command and return its answer (QMP reference manual). Raises EngineError, DeadlineError."""
+        from qemu.qmp import QMPError
+
+        try:
+            async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                return await self._client.execute(command, dict(arguments or {}))
+        except TimeoutError as error:
+            raise DeadlineError(f"QEMU did not answer {command} within {COMMAND_TIMEOUT_S:g} s") from error
+        except (QMPError, OSError, EOFError) as error:
+            raise EngineError(f"{command} failed: {error}") from error
+
+    async def save(self, path: str, *, timeout_s: float = 60.0) -> None:
+        """End the machine's run by writing its device state to `path`; memory stays in its (shared) file.
+
+        docs/devel/migration: the capability x-ignore-shared leaves shared memory out of the stream. The machine is not
+        stopped first: the state then says "running", and a restored machine runs by itself.
+        """
+        await self._ignore_shared_memory()
+        await self.execute("migrate", {"uri": f"file:{path}"})
+        async with asyncio.timeout(timeout_s):
+            while True:
+                answer = await self.execute("query-migrate")
+                if answer["status"] == "completed":
+                    return
+                if answer["status"] in ("failed", "cancelled"):
+                    raise EngineError(
+                        f"saving the machine {answer['status']}: {answer.get('error-desc', '')}"
+                    )
+                await asyncio.sleep(0.01)
+
+    async def restore(self, path: str) -> None:
+        """Load the device state at `path` into a machine started with `-incoming defer`; it then runs."""
+        await self._ignore_shared_memory()
+        await self.execute("migrate-incoming", {"uri": f"file:{path}"})
+
+    async def _ignore_shared_memory(self) -> None:
+        capability = {"capability": "x-ignore-shared", "state": True}
+        await self.execute("migrate-set-capabilities", {"capabilities": [capability]})
+
+
+@contextlib.asynccontextmanager
+async def open_monitor(channel: socket.socket, *, timeout_s: float = 10.0) -> AsyncIterator[Monitor]:
+    """Greet QEMU over our end of its control socket."""
+    from qemu.qmp import QMPClient, QMPError
+
+    client = QMPClient("boxlite")
+    client.logger.disabled = True
+    try:
+        async with asyncio.timeout(timeout_s):
+            await client.connect(channel)
+    except (TimeoutError, QMPError, OSError, EOFError) as error:
+        raise EngineError(f"QEMU's control channel did not answer: {error}") from error
+    try:
+        yield Monitor(client)
+    finally:
+        with contextlib.suppress(QMPError, OSError, EOFError, asyncio.CancelledError):
+            await client.disconnect()

@@ -1,0 +1,94 @@
+"""The values of this room: what a machine is made of, before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from engine.model import Accel
+
+TEMPLATE_FORMAT = 1
+"""Version of a template on disk; part of its key, so that an older one is simply not found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestFiles:
+    """The three files of a guest image (absolute host paths) and their digest."""
+
+    digest: str
+    kernel_path: str
+    initramfs_path: str
+    root_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What makes two machines interchangeable before they become a box: a template fits one shape."""
+
+    accel: Accel
+    cpu_model: str
+    machine: str
+    arch: str
+    qemu_version: str
+    cpus: int
+    memory_mib: int
+    network: bool
+    guest_digest: str
+    console: str
+
+    @property
+    def key(self) -> str:
+        """24 hex digits that name the template of this shape."""
+        document = json.dumps({"format": TEMPLATE_FORMAT, **asdict(self)}, sort_keys=True)
+        return hashlib.sha256(document.encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A saved machine: `memory_path` is its RAM (sparse), `state_path` the device state."""
+
+    key: str
+    memory_path: str
+    state_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmSpec:
+    """One machine to start. `template` None: boot cold. Sizes of disks are those of the files.
+
+    `share_path` is the directory exported over 9p; `disk_path` a qcow2 file whose backing file is `base_path`,
+    None for the machine a template is made from (it then gets an empty disk of `disk_size_bytes`).
+    """
+
+    shape: Shape
+    guest: GuestFiles
+    share_path: str
+    disk_path: str | None = None
+    base_path: str | None = None
+    disk_size_bytes: int
+    template: Template | None = None
+    memory_path: str | None = None
+    seccomp: bool = True
+    kernel_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptors:
+    """Numbers of the inherited descriptors QEMU finds its sockets at.
+
+    `portals` are listening sockets; the others are one end of a connected pair each. `network` None: no backend
+    process (a template, or no network).
+    """
+
+    qmp: int
+    console: int
+    events: int
+    output: int
+    portals: tuple[int, ...]
+    network: int | None = None
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        rest = () if self.network is None else (self.network,)
+        return (self.qmp, self.console, self.events, self.output, *self.portals, *rest)
