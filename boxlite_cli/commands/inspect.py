@@ -82,7 +82,7 @@ async def _find(runtime: Runtime, ref: str, kind: str | None) -> dict[str, Any] 
     if kind == "box":
         return None
     try:
-        return image_object(await runtime.get_image(ref))
+        return image_object(await runtime.images.get(ref))
     except (NotFoundError, ImageNotFoundError):
         return None
 

@@ -7,9 +7,10 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from engine.errors import ImageNotFoundError, InvalidArgumentError, InvalidStateError
 from engine.fsutil import hold_lock, storage_error, try_lock, write_atomic
@@ -113,6 +114,11 @@ class ImageStore:
         )
         async with self._db() as db:
             await db.put(row, name=str(name) if name else None)
+            row = next(
+                one
+                for one in await db.find_by_digest(manifest_digest)
+                if one.manifest_digest == manifest_digest
+            )
         await self._write_index()
         return _image(row, str(name) if name else _digest_name(row), manifest, document)
 
@@ -127,11 +133,14 @@ class ImageStore:
         await self._write_index()
         return await self.get(str(reference))
 
-    async def remove(self, text: str, *, force: bool = False, used: Collection[str] = frozenset()) -> Removal:
+    async def remove(
+        self, text: str, *, force: bool = False, used: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> Removal:
         """Take the name away, and the image with its last name. By id, an image with several names needs `force`.
 
-        `used` are the manifests that boxes need: such an image loses its last name only with `force`, and stays. Blobs
-        that nothing else needs go too, unless a pull is under way; a later removal then takes them.
+        `used` are the manifests that boxes need, with the boxes' names: such an image loses its last name only with
+        `force`, and stays. Blobs that nothing else needs go too, unless a pull is under way; a later removal then
+        takes them.
         """
         row, reference, by_name = await self._get_row(text)
         if not by_name and len(row.names) > 1 and not force:
@@ -142,9 +151,11 @@ class ImageStore:
         untagged = (reference,) if by_name else row.names
         is_last = len(untagged) == len(row.names)
         if is_last and row.manifest_digest in used:
-            if not force:
+            if not force or not untagged:
+                boxes = used[row.manifest_digest]
                 raise InvalidStateError(
-                    f"image {text} is used by a box", hint="remove the box first, or use force"
+                    f"image {text} is used by {'box' if len(boxes) == 1 else 'boxes'} {', '.join(boxes)}",
+                    hint="remove them first, or take the name away with force: the image stays as long as a box needs it",
                 )
             is_last = False
         async with self._db() as db:
@@ -313,6 +324,8 @@ def _image(row: ImageRow, reference: str, manifest: Manifest, document: ConfigDo
         layers=layers,
         size_bytes=row.size_bytes,
         pulled_at=row.pulled_at,
+        names=row.names,
+        source_digest=row.source_digest,
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from engine.disks.base import ensure_base, ensure_base_from_rootfs, find_base
 from engine.errors import ImageNotFoundError
+from engine.images.local_stores import LocalSource, load_from_local, parse_local_source
 from engine.images.pull import pull as pull_image
 from engine.images.store import ImageStore
 from engine.model import (
@@ -94,6 +93,10 @@ async def base_of_box(context: Context, record: BoxRecord) -> RootfsDisk:
 
 
 async def pull(context: Context, reference: str, *, platform: str | None, policy: PullPolicy) -> Image:
+    """Have the image in the store, from wherever the reference says."""
+    local = parse_local_source(reference)
+    if local is not None:
+        return await _pull_from_local(context, local, platform, policy)
     return await pull_image(
         context.layout,
         context.config,
@@ -104,15 +107,15 @@ async def pull(context: Context, reference: str, *, platform: str | None, policy
     )
 
 
-async def list_images(context: Context) -> Sequence[Image]:
-    return await ImageStore(context.layout).list_images()
-
-
-async def get_image(context: Context, text: str) -> Image:
-    return await ImageStore(context.layout).get(text)
-
-
-async def import_image(context: Context, tar: Path | BinaryIO, reference: str, config: ImageConfig) -> Image:
-    from engine.images.archive import import_rootfs
-
-    return await import_rootfs(context.layout, tar, reference, config)
+async def _pull_from_local(
+    context: Context, local: LocalSource, platform: str | None, policy: PullPolicy
+) -> Image:
+    """As from a registry: with MISSING, what is here under that name already is not fetched again."""
+    if policy is not PullPolicy.ALWAYS:
+        try:
+            return await ImageStore(context.layout).get(local.name)
+        except ImageNotFoundError:
+            if policy is PullPolicy.NEVER:
+                raise
+    loaded = await load_from_local(context.layout, local, platform=platform, limits=context.config)
+    return loaded[0]

@@ -32,6 +32,7 @@ from engine.store import BoxStore
 
 if TYPE_CHECKING:
     from engine.portal.execution import Execution
+    from engine.runtime.library import ImageLibrary
     from engine.shim.lifeline import Shim
 
 
@@ -266,31 +267,30 @@ class Runtime:
 
     # ------------------------------------------------------------ images
 
+    @property
+    def images(self) -> ImageLibrary:
+        """Everything about images that is not about a box."""
+        from engine.runtime.library import ImageLibrary
+
+        return ImageLibrary(self._context)
+
     async def pull(
         self, reference: str, *, platform: str | None = None, policy: PullPolicy = PullPolicy.ALWAYS
     ) -> Image:
-        from engine.runtime import images
-
-        return await images.pull(self._context, reference, platform=platform, policy=policy)
+        return await self.images.pull(reference, platform=platform, policy=policy)
 
     async def list_images(self) -> Sequence[Image]:
-        from engine.runtime import images
-
-        return await images.list_images(self._context)
+        return await self.images.list()
 
     async def get_image(self, reference_or_id: str) -> Image:
         """Raises ImageNotFoundError."""
-        from engine.runtime import images
-
-        return await images.get_image(self._context, reference_or_id)
+        return await self.images.get(reference_or_id)
 
     async def import_image(
         self, tar: Path | BinaryIO, reference: str, *, config: ImageConfig | None = None
     ) -> Image:
         """Store a root file system tar as an image of one layer."""
-        from engine.runtime import images
-
-        return await images.import_image(self._context, tar, reference, config or ImageConfig())
+        return await self.images.import_rootfs(tar, reference, config=config)
 
     # ------------------------------------------------------------ the system
 
