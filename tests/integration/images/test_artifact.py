@@ -14,7 +14,9 @@ from tests.framework.registry import RunningRegistry
 TYPE = "application/vnd.example.file.v1"
 
 
-async def test_artifact_comes_back_byte_for_byte(layout: Layout, registry: RunningRegistry, tmp_path: Path) -> None:
+async def test_artifact_comes_back_byte_for_byte(
+    layout: Layout, registry: RunningRegistry, tmp_path: Path
+) -> None:
     sent = tmp_path / "sent"
     sent.mkdir()
     (sent / "one").write_bytes(bytes(range(256)) * 5000)
@@ -28,12 +30,16 @@ async def test_artifact_comes_back_byte_for_byte(layout: Layout, registry: Runni
     assert {p.name: p.read_bytes() for p in paths} == {p.name: p.read_bytes() for p in sent.iterdir()}
 
 
-async def test_image_is_no_artifact_of_files(layout: Layout, registry: RunningRegistry, tmp_path: Path) -> None:
+async def test_image_is_no_artifact_of_files(
+    layout: Layout, registry: RunningRegistry, tmp_path: Path
+) -> None:
     reference = registry.push("artifacts/image", "1", build_image([[file("a", b"b")]]))
     with pytest.raises(ImageError, match="not an artifact"):
         await pull_artifact(layout, RuntimeConfig(), reference, tmp_path, media_type=TYPE)
 
 
-async def test_artifact_that_is_not_there_is_not_found(layout: Layout, registry: RunningRegistry, tmp_path: Path) -> None:
+async def test_artifact_that_is_not_there_is_not_found(
+    layout: Layout, registry: RunningRegistry, tmp_path: Path
+) -> None:
     with pytest.raises(ImageNotFoundError):
         await pull_artifact(layout, RuntimeConfig(), f"{registry.host}/none:1", tmp_path, media_type=TYPE)
