@@ -38,7 +38,7 @@ async def _setup(settings: Settings, source: str | None, force: bool, quiet: boo
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             digest = await runtime.setup_guest(from_ref=source, force=force)
-    typer.echo(digest)
+    output.print_lines([digest])
     return 0
 
 
@@ -92,7 +92,7 @@ async def _push(settings: Settings, reference: str, quiet: bool) -> int:
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             digest = await runtime.push_guest(reference)
-    typer.echo(digest)
+    output.print_lines([digest])
     return 0
 
 

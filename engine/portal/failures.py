@@ -40,9 +40,9 @@ def translated(operation: str) -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise _translate(error, operation) from error
-    except grpc.aio.UsageError as error:
-        raise RpcTransportError("the connection to the machine is closed", operation=operation) from error
+        raise _translate(error, operation) from None
+    except grpc.aio.UsageError:
+        raise RpcTransportError("the connection to the machine is closed", operation=operation) from None
 
 
 def _translate(error: object, operation: str) -> BoxliteError:

@@ -48,7 +48,8 @@ class ExecutionService:
         }
 
     async def exec(self, request: pb.ExecRequest) -> pb.ExecReply:
-        self._activity()
+        if not request.background:
+            self._activity()
         if not request.execution_id or not request.argv:
             raise GuestError("invalid_argument", "an execution needs an id and a command")
         wanted = ExecutionRequest(
