@@ -7,7 +7,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator
 
-from engine.errors import BoxliteError, InvalidStateError, NotFoundError, RpcTransportError
+from engine.errors import BoxliteError, InvalidStateError, NotFoundError, RpcTransportError, StoppedError
 from engine.fsutil import tail_lines
 from engine.model import BoxRecord, BoxStatus, ExecSpec
 from engine.portal.execution import Execution
@@ -103,14 +103,16 @@ async def stop_box(
     if not record.status.is_active:
         return record
     grace = record.spec.stop_timeout_s if timeout_s is None else timeout_s
-    if record.status is BoxStatus.PAUSED:
-        await ask_shim(context.layout.box(record.id), {"op": "resume"})
     if record.status is not BoxStatus.STOPPING:
         with contextlib.suppress(InvalidStateError):
             await context.store.transition(
-                record.id, BoxStatus.STOPPING, reason=reason, expect=(BoxStatus.RUNNING, BoxStatus.PAUSED)
+                record.id,
+                BoxStatus.STOPPING,
+                reason=reason,
+                expect=(BoxStatus.RUNNING, BoxStatus.PAUSED),
+                manually_stopped=True,
             )
-    with contextlib.suppress(RpcTransportError):  # its shim is ending already
+    with contextlib.suppress(RpcTransportError, StoppedError):  # its shim is ending already
         await ask_shim(
             context.layout.box(record.id),
             {"op": "stop", "signal": signum, "grace_s": grace, "reason": reason},
@@ -121,8 +123,38 @@ async def stop_box(
 async def signal_box(context: Context, record: BoxRecord, signum: int) -> None:
     """Send a signal to the main command."""
     if not record.status.is_running:
-        raise InvalidStateError(f"it is {record.status}", box=record.name, operation="kill")
+        verb = "unpause" if record.status is BoxStatus.PAUSED else "start"
+        raise InvalidStateError(
+            f"it is {record.status}",
+            hint=f"boxlite {verb} {record.name}",
+            box=record.name,
+            operation="kill",
+        )
     await ask_shim(context.layout.box(record.id), {"op": "signal", "signal": signum})
+
+
+async def pause_box(context: Context, record: BoxRecord) -> BoxRecord:
+    """Halt a running box where it stands. Raises InvalidStateError for one that does not run."""
+    return await _order(context, record, "pause", allowed=BoxStatus.RUNNING)
+
+
+async def unpause_box(context: Context, record: BoxRecord) -> BoxRecord:
+    """Let a paused box run on. Raises InvalidStateError for one that is not paused."""
+    return await _order(context, record, "unpause", allowed=BoxStatus.PAUSED)
+
+
+async def _order(context: Context, record: BoxRecord, operation: str, *, allowed: BoxStatus) -> BoxRecord:
+    if record.status is not allowed:
+        hint = None if record.status.is_active else f"boxlite start {record.name}"
+        raise InvalidStateError(
+            f"it is {record.status}, not {allowed}", hint=hint, box=record.name, operation=operation
+        )
+    try:
+        order = "pause" if allowed is BoxStatus.RUNNING else "resume"
+        await ask_shim(context.layout.box(record.id), {"op": order})
+    except BoxliteError as error:
+        raise error.at(box=record.name, operation=operation) from error.__cause__
+    return await get_box(context, record.id)
 
 
 async def wait_inactive(context: Context, record: BoxRecord) -> BoxRecord:
