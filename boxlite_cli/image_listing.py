@@ -27,14 +27,12 @@ class ImageFilters:
         return "dangling" in self.by_key
 
 
-def parse_image_filters(words: Sequence[str]) -> ImageFilters:
+def parse_image_filters(words: Sequence[str], *, allowed: Sequence[str] = FILTER_KEYS) -> ImageFilters:
     found: dict[str, tuple[str, ...]] = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if not equals or key not in FILTER_KEYS:
-            raise InvalidArgumentError(
-                f"filter {word!r} is not KEY=VALUE with one of: {', '.join(FILTER_KEYS)}"
-            )
+        if not equals or key not in allowed:
+            raise InvalidArgumentError(f"filter {word!r} is not KEY=VALUE with one of: {', '.join(allowed)}")
         if key == "dangling" and value not in _FLAGS:
             raise InvalidArgumentError(f"filter {word!r}: dangling is true or false")
         if key == "until":

@@ -21,7 +21,7 @@ EXAMPLES = """
 
 def login(
     settings: Settings,
-    registry: Annotated[str, typer.Argument(metavar="[REGISTRY]")] = "docker.io",
+    host: Annotated[str, typer.Argument(metavar="[REGISTRY]")] = "docker.io",
     username: Annotated[
         str | None, typer.Option("--username", "-u", metavar="NAME", help="User name. [default: asked for]")
     ] = None,
@@ -45,11 +45,11 @@ def login(
         raise InvalidArgumentError("--password-stdin needs --username")
     if password is not None:
         say("Warning: others on this machine can see --password; --password-stdin hides it")
-    name = username or _asked("Username", registry)
-    secret = _read_password() if password_stdin else password or _asked("Password", registry, hidden=True)
+    name = username or _asked("Username", host)
+    secret = _read_password() if password_stdin else password or _asked("Password", host, hidden=True)
     if not secret:
         raise InvalidArgumentError("the password is empty")
-    return run_async(_login(settings, registry, name, secret))
+    return run_async(_login(settings, host, name, secret))
 
 
 async def _login(settings: Settings, registry: str, username: str, password: str) -> int:

@@ -14,13 +14,13 @@ from boxlite_cli.settings import Settings
 
 def logout(
     settings: Settings,
-    registry: Annotated[str, typer.Argument(metavar="[REGISTRY]")] = "docker.io",
+    host: Annotated[str, typer.Argument(metavar="[REGISTRY]")] = "docker.io",
 ) -> int:
     """Forget the password of a registry that login kept.
 
     Credentials of Docker and Podman are left alone. Without REGISTRY: Docker Hub.
     """
-    return run_async(_logout(settings, registry))
+    return run_async(_logout(settings, host))
 
 
 async def _logout(settings: Settings, registry: str) -> int:

@@ -81,7 +81,7 @@ async def load_from_local(
 
 
 def _failure(source: LocalSource, said: str) -> ImageError:
-    last = said.splitlines()[-1] if said else "no reason given"
+    last = said.splitlines()[-1].removeprefix("Error: ") if said else "no reason given"
     if any(words in said.lower() for words in _MISSING):
         return ImageNotFoundError(
             f"{source.program} has no image {source.name}: {last}",

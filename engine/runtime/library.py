@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from engine.compression import Compression
 from engine.images.store import ImageStore, Removal
-from engine.model import Image, ImageConfig, PullPolicy
+from engine.model import Image, ImageConfig, PullPolicy, Reclaimable
 from engine.runtime import images
 from engine.runtime.context import Context
 from engine.runtime.records import list_boxes
@@ -107,6 +107,15 @@ class ImageLibrary:
         """Take a name away, and with its last name the image. Raises InvalidStateError when a box is made from it, unless
         `force`: then it loses the name but stays until the box is gone."""
         return await self._store.remove(name, force=force, used=await self._used())
+
+    async def prune(
+        self, *, named_too: bool = False, keep: Collection[str] = (), dry_run: bool = False
+    ) -> Sequence[Reclaimable]:
+        """Remove the images without a name, with `named_too` all that no box is made from, but for those whose manifest is
+        in `keep`. What went, or with `dry_run` what would, and the bytes on disk that each one frees."""
+        from engine.runtime.housekeeping import prune_images
+
+        return await prune_images(self._context, named_too=named_too, dry_run=dry_run, keep=keep)
 
     async def _used(self) -> Mapping[str, Sequence[str]]:
         """The manifests that boxes are made from, with the boxes' names."""

@@ -99,9 +99,9 @@ class Runtime:
         from engine.runtime.requests import container_argv
 
         effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
-        source = await images.source_for_spec(self._context, spec, pull)
-        container_argv(spec, source.config)
-        return await records.insert_box(self._context, spec, name, source.key, source.config_digest)
+        async with images.source_for_spec(self._context, spec, pull) as source:
+            container_argv(spec, source.config)
+            return await records.insert_box(self._context, spec, name, source.key, source.config_digest)
 
     async def get(self, ref: str) -> BoxRecord:
         return await records.get_box(self._context, ref)
