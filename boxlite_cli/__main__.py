@@ -5,19 +5,43 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+from boxlite_cli.early import begin
+
+
+def open_standard_streams() -> None:
+    """Point standard streams that the caller closed at nothing, or the next file we open would take their place."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def main() -> None:
+    open_standard_streams()
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
-        from engine.version import __version__
-
-        sys.stdout.write(f"boxlite {__version__}\n")
-        return
+        sys.exit(print_version())
+    begin(arguments)
     from boxlite_cli.app import run
 
     sys.exit(run(arguments))
+
+
+def print_version() -> int:
+    from engine.version import __version__
+
+    try:
+        print(f"boxlite {__version__}", flush=True)
+    except OSError:
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from boxlite_cli.command import (
     BoxliteGroup,
     flattened,
     report_failure,
-    take_text_as_it_is,
     usage_error_class,
 )
+from boxlite_cli.output import print_lines
 from boxlite_cli.settings import GlobalOptions
 
 PROGRAM = "boxlite"
@@ -38,10 +38,6 @@ A box gets {cpus} cpu, {memory} MiB of memory and a disk of up to {disk} GiB unl
 
 class RootGroup(BoxliteGroup):
     """All commands, each imported when it is used."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.params = [take_text_as_it_is(param) for param in self.params]
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [entry.name for entry in ENTRIES]
@@ -80,10 +76,10 @@ def root(
     if version:
         from engine.version import __version__
 
-        typer.echo(f"{PROGRAM} {__version__}")
+        print_lines([f"{PROGRAM} {__version__}"])
         raise typer.Exit(0)
     if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+        print_lines([ctx.get_help()])
     return 0
 
 
@@ -104,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command = build_root()
         with command.make_context(PROGRAM, list(arguments)) as ctx:
-            status = command.invoke(ctx)
+            status = int(command.invoke(ctx) or 0)
     except typer.Exit as end:
         status = end.exit_code
     except typer.Abort:
@@ -116,9 +112,7 @@ def run(arguments: Sequence[str]) -> int:
         status = failures.status_of(error)
     except Exception as error:
         status = report_failure(error, GlobalOptions(), failure_status=1)
-    if not failures.flush_output():
-        return failures.BROKEN_PIPE_STATUS
-    return status if isinstance(status, int) else 0
+    return failures.flush_output() or status
 
 
 def _say_what_is_wrong(error: Any) -> int:

@@ -15,7 +15,7 @@ from textwrap import dedent, indent
 from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from boxlite_cli import failures
 from boxlite_cli.flags import spell_out_flags
@@ -33,7 +33,7 @@ class BoxliteCommand(TyperCommand):
     failure_status = 1
 
     def __init__(self, *args: Any, params: list[Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, params=[take_text_as_it_is(param) for param in params or []], **kwargs)
+        super().__init__(*args, params=_defaults_stand_in_the_help(params or []), **kwargs)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = spell_out_flags(args, self.params, interspersed=ctx.allow_interspersed_args)
@@ -78,37 +78,11 @@ class BoxliteCommand(TyperCommand):
             formatter.write(f"{self.epilog}\n")
 
 
-class _PlainOption(TyperOption):
-    def process_value(self, ctx: Any, value: Any) -> Any:
-        return _plain_value(self, value, lambda: super(_PlainOption, self).process_value(ctx, value))
-
-
-class _PlainArgument(TyperArgument):
-    def process_value(self, ctx: Any, value: Any) -> Any:
-        return _plain_value(self, value, lambda: super(_PlainArgument, self).process_value(ctx, value))
-
-
-def take_text_as_it_is(param: Any) -> Any:
-    """Keep Typer (from 0.27) from sending each value through pydantic, whose import alone takes 60 ms.
-
-    All our parameters are text, lists of text and flags: `options` makes values of them and says what is wrong in
-    its own words, so there is nothing left for Typer to convert.
-    Defaults stand in the help texts.
-    """
-    param.show_default = False
-    if type(param) is TyperOption:
-        param.__class__ = _PlainOption
-    elif type(param) is TyperArgument:
-        param.__class__ = _PlainArgument
-    return param
-
-
-def _plain_value(param: Any, value: Any, typers_own: Callable[[], Any]) -> Any:
-    if param.callback is not None or (param.required and not value):
-        return typers_own()
-    if param.multiple or param.nargs == -1:
-        return tuple(value or ())
-    return value
+def _defaults_stand_in_the_help(params: list[Any]) -> list[Any]:
+    """Keep the parser from adding to each help text a default that it has already."""
+    for param in params:
+        param.show_default = False
+    return params
 
 
 def usage_error_class() -> type[Exception]:
@@ -169,6 +143,10 @@ def as_command(
 
 class BoxliteGroup(TyperGroup):
     """A noun with commands of its own: `boxlite system doctor`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        _defaults_stand_in_the_help(self.params)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]

@@ -99,7 +99,10 @@ def _cause_text(cause: BaseException | None) -> str:
     """The foreign error behind one of ours, in a line."""
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
-    return str(cause).partition("\n")[0] if cause is not None and not isinstance(cause, BoxliteError) else ""
+    if cause is None or isinstance(cause, BoxliteError):
+        return ""
+    text = str(cause)
+    return "" if "\n" in text else text  # a library's dump of its state explains nothing
 
 
 def report_usage(message: str, *, hint: str) -> None:
@@ -131,14 +134,18 @@ def _append(log_path: Path, text: str) -> bool:
     return True
 
 
-def flush_output() -> bool:
-    """Write out what stdout still holds; False when nobody reads it any more."""
+def flush_output() -> int:
+    """Write out what stdout still holds. 0, or the status to exit with when that is not possible."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         _discard(sys.stdout.fileno())
-        return False
-    return True
+        return BROKEN_PIPE_STATUS
+    except OSError as error:
+        say(f"Error: standard output cannot be written: {error.strerror}")
+        _discard(sys.stdout.fileno())
+        return 1
+    return 0
 
 
 def _discard(fd: int) -> None:

@@ -1,4 +1,4 @@
-"""The options of `run`, `create` and `exec`, in groups as help shows them.
+"""The options of a box, for `run` and `create`, in groups as help shows them.
 
 Every value stays the text that was typed; `options` makes a spec of the groups. The class variable `section` is the
 heading in help.
@@ -7,10 +7,9 @@ heading in help.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-import typer
-
+from boxlite_cli.process_options import EnvironmentOptions, flag, text
 from engine.model import (
     DEFAULT_CPUS,
     DEFAULT_DISK_SIZE_GB,
@@ -19,58 +18,7 @@ from engine.model import (
     HealthCheck,
 )
 
-DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
 HEALTH_DEFAULTS = HealthCheck(command=("true",))
-
-
-def text(*names: str, metavar: str, help: str) -> Any:  # noqa: A002  Typer's word
-    return typer.Option(*names, metavar=metavar, help=help)
-
-
-def flag(*names: str, help: str) -> Any:  # noqa: A002
-    return typer.Option(*names, help=help)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvironmentOptions:
-    section: ClassVar[str] = "Process"
-
-    env: Annotated[
-        list[str],
-        text(
-            "--env",
-            "-e",
-            metavar="KEY[=VALUE]",
-            help="Set a variable; KEY alone copies it from here; repeatable.",
-        ),
-    ] = field(default_factory=list)
-    env_file: Annotated[
-        list[str], text("--env-file", metavar="FILE", help="Read variables from a file; repeatable.")
-    ] = field(default_factory=list)
-    workdir: Annotated[
-        str | None,
-        text("--workdir", "-w", metavar="PATH", help="Directory to run in. [default: the image's]"),
-    ] = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TerminalOptions:
-    section: ClassVar[str] = "Process"
-
-    interactive: Annotated[bool, flag("--interactive", "-i", help="Pass standard input on.")] = False
-    tty: Annotated[bool, flag("--tty", "-t", help="Give the command a terminal.")] = False
-    user: Annotated[
-        str | None,
-        text("--user", "-u", metavar="USER[:GROUP]", help="User to run as. [default: the image's]"),
-    ] = None
-    detach_keys: Annotated[
-        str,
-        text(
-            "--detach-keys",
-            metavar="KEYS",
-            help=f"Keys that leave the box running. [default: {DEFAULT_DETACH_KEYS}]",
-        ),
-    ] = DEFAULT_DETACH_KEYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the options of `run`, `create` and `exec` amount to: one BoxSpec or ExecSpec.
+"""What the options of `run` and `create` amount to: one BoxSpec.
 
 Options that the engine cannot honour yet still become part of the spec: it is the engine that refuses them.
 """
@@ -6,30 +6,28 @@ Options that the engine cannot honour yet still become part of the spec: it is t
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from boxlite_cli import parsers, volumes
-from boxlite_cli.failures import NotATerminalError, warn
+from boxlite_cli.exec_options import process_environment, seconds
+from boxlite_cli.failures import warn
 from boxlite_cli.option_groups import (
     HEALTH_DEFAULTS,
     BoxOptions,
-    EnvironmentOptions,
     FileOptions,
     HealthOptions,
     ImageOptions,
     NetworkOptions,
-    TerminalOptions,
 )
+from boxlite_cli.process_options import TerminalOptions
 from engine.errors import InvalidArgumentError
 from engine.model import (
     DEFAULT_CPUS,
     DEFAULT_MEMORY_MIB,
     DEFAULT_STOP_TIMEOUT_S,
     BoxSpec,
-    ExecSpec,
     HealthCheck,
     NetworkMode,
     NetworkSpec,
@@ -37,11 +35,9 @@ from engine.model import (
     RestartKind,
     RestartPolicy,
     SecurityOptions,
-    TerminalSize,
     VolumeSpec,
 )
 
-DEFAULT_TERM = "xterm"
 T = TypeVar("T")
 
 
@@ -67,7 +63,7 @@ def build_box_spec(
         rootfs=_rootfs(options.image.rootfs),
         entrypoint=_entrypoint(options.image.entrypoint),
         cmd=command if command or options.image.entrypoint is not None else None,
-        env=_environment(options.environment, environment, tty=terminal is not None and terminal.tty),
+        env=process_environment(options.environment, environment, tty=terminal is not None and terminal.tty),
         working_dir=options.environment.workdir,
         user=terminal.user if terminal else None,
         hostname=options.network.hostname,
@@ -95,10 +91,10 @@ def build_box_spec(
         ulimits=tuple(parsers.parse_ulimit(word) for word in options.resources.ulimit),
         init=life.init,
         stop_signal=_checked_signal(life.stop_signal),
-        stop_timeout_s=_seconds(life.stop_timeout, DEFAULT_STOP_TIMEOUT_S),
-        timeout_s=_seconds(life.timeout, 0.0),
-        auto_stop_s=_seconds(life.auto_stop, 0.0),
-        auto_delete_s=_seconds(life.auto_delete, 0.0),
+        stop_timeout_s=seconds(life.stop_timeout, DEFAULT_STOP_TIMEOUT_S),
+        timeout_s=seconds(life.timeout, 0.0),
+        auto_stop_s=seconds(life.auto_stop, 0.0),
+        auto_delete_s=seconds(life.auto_delete, 0.0),
         auto_resume=not life.no_auto_resume,
         restart=parsers.parse_restart(life.restart) if life.restart else RestartPolicy(),
         health=_health(options.health),
@@ -109,43 +105,6 @@ def build_box_spec(
     if cpu_warning:
         warn(cpu_warning)
     return spec
-
-
-def build_exec_spec(
-    words: Sequence[str],
-    environment_options: EnvironmentOptions,
-    terminal: TerminalOptions,
-    *,
-    size: TerminalSize | None = None,
-    privileged: bool = False,
-    timeout: str | None = None,
-    detach: bool = False,
-    environment: Mapping[str, str] = os.environ,
-) -> ExecSpec:
-    """What the options and the words after the box's name (COMMAND…) ask for."""
-    return ExecSpec(
-        argv=tuple(words),
-        env=_environment(environment_options, environment, tty=terminal.tty),
-        working_dir=environment_options.workdir,
-        user=terminal.user,
-        tty=terminal.tty,
-        stdin=terminal.interactive,
-        size=size if terminal.tty else None,
-        privileged=privileged,
-        timeout_s=_seconds(timeout, 0.0),
-        detach=detach,
-    )
-
-
-def check_terminal(terminal: TerminalOptions, *, detach: bool, needed_when_detached: bool) -> None:
-    """Refuse `-t` without a terminal on standard input, and `-i` together with `-d`."""
-    if terminal.interactive and detach:
-        raise InvalidArgumentError(
-            "-i cannot be combined with -d: nobody is there to type",
-            hint="leave out -i, or leave out -d and detach with the detach keys",
-        )
-    if terminal.tty and (needed_when_detached or not detach) and not sys.stdin.isatty():
-        raise NotATerminalError
 
 
 def pull_policy(word: str) -> PullPolicy:
@@ -183,23 +142,8 @@ def _entrypoint(word: str | None) -> tuple[str, ...] | None:
     return (word,) if word else ()
 
 
-def _environment(
-    options: EnvironmentOptions, environment: Mapping[str, str], *, tty: bool
-) -> tuple[tuple[str, str], ...]:
-    variables, warnings = parsers.parse_environment(options.env, options.env_file, environment)
-    for warning in warnings:
-        warn(warning)
-    if tty and "TERM" not in dict(variables):
-        return (*variables, ("TERM", DEFAULT_TERM))
-    return variables
-
-
 def _optional(parse: Callable[[str], T], word: str | None) -> T | None:
     return None if word is None else parse(word)
-
-
-def _seconds(word: str | None, default: float) -> float:
-    return default if word is None else parsers.parse_duration(word)
 
 
 def _pids_limit(word: str | None) -> int | None:
@@ -269,12 +213,12 @@ def _health(options: HealthOptions) -> HealthCheck | None:
     retries = options.health_retries
     return HealthCheck(
         command=("/bin/sh", "-c", options.health_cmd),
-        interval_s=_seconds(options.health_interval, HEALTH_DEFAULTS.interval_s),
-        timeout_s=_seconds(options.health_timeout, HEALTH_DEFAULTS.timeout_s),
+        interval_s=seconds(options.health_interval, HEALTH_DEFAULTS.interval_s),
+        timeout_s=seconds(options.health_timeout, HEALTH_DEFAULTS.timeout_s),
         retries=parsers.parse_integer(retries, what="health retries", minimum=1)
         if retries is not None
         else HEALTH_DEFAULTS.retries,
-        start_period_s=_seconds(options.health_start_period, HEALTH_DEFAULTS.start_period_s),
+        start_period_s=seconds(options.health_start_period, HEALTH_DEFAULTS.start_period_s),
     )
 
 

@@ -39,9 +39,20 @@ def check_quiet(quiet: bool, format_word: str | None) -> None:
         raise InvalidArgumentError("-q cannot be combined with --format")
 
 
+def write(text: str) -> None:
+    """Write to stdout. Raises BrokenPipeError when nobody reads it, another BoxliteError when it cannot be written."""
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from engine.fsutil import storage_error
+
+        raise storage_error(error, "writing standard output") from error
+
+
 def print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
+    write("".join(f"{line}\n" for line in lines))
 
 
 def print_document(kind: Format, document: Any) -> None:
@@ -52,7 +63,7 @@ def print_document(kind: Format, document: Any) -> None:
         import yaml
 
         text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-    sys.stdout.write(text)
+    write(text)
 
 
 def print_rows(

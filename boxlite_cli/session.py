@@ -75,6 +75,15 @@ async def hold(command: Command, how: Holding) -> ExitStatus | None:
         raise failures.sole_error(group) from None
 
 
+def exit_code(status: ExitStatus) -> int:
+    """What to exit with, having said why a command could not be run."""
+    if status.error:
+        failures.say(f"Error: {status.error}")
+    elif status.timed_out:
+        failures.say("Error: the command took longer than its timeout")
+    return status.exit_code
+
+
 async def _pump(command: Command, how: Holding) -> ExitStatus | None:
     async with asyncio.TaskGroup() as group:
         output = [

@@ -14,9 +14,12 @@ import stat
 from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 
+from engine.fsutil import storage_error
+
 PIPE_BYTES = min(select.PIPE_BUF, 4096)
 """A pipe that is ready for writing takes this much at once (POSIX, write(): PIPE_BUF)."""
 
+_NAMES = {1: "output", 2: "error"}
 FILE_BYTES = 1024 * 1024
 READ_BYTES = 64 * 1024
 
@@ -28,6 +31,7 @@ async def copy_to_fd(chunks: AsyncIterable[bytes], fd: int) -> None:
 
 
 async def write_all(fd: int, chunk: bytes) -> None:
+    """Raises BrokenPipeError when nobody reads `fd`, StorageError or ResourceExhaustedError when it cannot be written."""
     piece = FILE_BYTES if stat.S_ISREG(os.fstat(fd).st_mode) else PIPE_BYTES
     rest = memoryview(chunk)
     while rest:
@@ -37,6 +41,10 @@ async def write_all(fd: int, chunk: bytes) -> None:
             rest = rest[os.write(fd, rest[:piece]) :]
         except BlockingIOError:
             await asyncio.sleep(0)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise storage_error(error, f"writing standard {_NAMES.get(fd, 'stream')}") from error
 
 
 async def read_chunks(fd: int) -> AsyncIterator[bytes]:

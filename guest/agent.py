@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from h2.settings import SettingCodes
 from guest.cgroups import setup_cgroups
 from guest.container import Container
 from guest.identity import prepare_network
+from guest.orders import Orders
 from guest.ports import Port as SerialPort
 from guest.ports import PortalPort, PortPoller, find_ports
 from guest.reaper import Reaper
@@ -47,11 +49,20 @@ _MAX_STREAMS = 256
 
 
 class EventPort(SerialPort):
-    """The port on which the agent tells the shim what happens."""
+    """The port on which the agent tells the shim what happens, and the shim gives orders."""
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
+        self.on_order: Callable[[dict[str, Any]], None] | None = None
+        self._pending = b""
         self._last_activity = float("-inf")
+
+    def on_event(self, events: int) -> None:
+        super().on_event(events)
+        while self.on_order is not None and (chunk := self.read()):
+            *lines, self._pending = (self._pending + chunk).split(b"\n")
+            for line in lines:
+                self.on_order(json.loads(line))
 
     def send(self, event: dict[str, Any]) -> None:
         line = json.dumps(event).encode()[: MAX_EVENT_BYTES - 1] + b"\n"
@@ -123,6 +134,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     container = Container(
         reaper=reaper, sessions=sessions, cgroup=box, work_dir=work_dir, notify=events.send, on_output=output.send,
     )  # fmt: skip
+    events.on_order = Orders(container).obey
     guest = GuestService(container)
     server = PortalServer(
         [

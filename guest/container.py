@@ -107,6 +107,7 @@ class ExecutionRequest:
     timeout_s: float = 0.0
     privileged: bool = False
     detach: bool = False
+    background: bool = False
 
 
 class Container:
@@ -345,14 +346,22 @@ class Container:
     async def stop(self, signum: int, grace_s: float) -> Ending:
         """Signal the main command, wait, kill everything. Return how the main command ended."""
         main = await self._sessions.wait_for(MAIN_EXECUTION, timeout_s=1.0)
-        if main.running and not main.pid:
+        if self._life is None and main.running and not main.pid:
             main.ended(Ending(exit_code=0))
             return main.ending.result()
+        if main.running and not main.pid:  # crun is just making it
+            await asyncio.wait((self._running,), timeout=grace_s)
         main.signal(signum, everyone=False)
         with contextlib.suppress(TimeoutError):
             return await asyncio.wait_for(asyncio.shield(main.ending), grace_s)
         self._cgroup.kill()
         return await asyncio.shield(main.ending)
+
+    def signal(self, signum: int) -> None:
+        """Signal the main command; nothing happens when it does not run."""
+        main = self._sessions.find(MAIN_EXECUTION)
+        if main is not None:
+            main.signal(signum, everyone=False)
 
     # ------------------------------------------------------------ executions
 
@@ -366,7 +375,7 @@ class Container:
         cgroup = self._cgroup.child(f"exec-{self._exec_count}").create()
         execution = Execution(
             request.execution_id, request.argv, tty=request.tty, stdin=request.stdin, cgroup=cgroup,
-            held=not request.detach,
+            held=not request.detach, background=request.background,
         )  # fmt: skip
         self._sessions.add(execution)
         try:

@@ -66,15 +66,17 @@ class Execution:
         stdin: bool,
         cgroup: Cgroup,
         held: bool = False,
+        background: bool = False,
         on_output: Callable[[int, bytes], bool] | None = None,
     ) -> None:
-        """`on_output(stream, data)` sees all output too; while it returns False the writer is held back until
-        `resume` is called."""
+        """`background`: the host's own doing, no sign that somebody uses the box. `on_output(stream, data)` sees all
+        output too; while it returns False the writer is held back until `resume` is called."""
         self.id = execution_id
         self.argv = argv
         self.tty = tty
         self.wants_stdin = stdin
         self.cgroup = cgroup
+        self.background = background
         self.outputs = (OutputStream(held=held), OutputStream(held=held))
         self.pid = 0
         self.started_ns = 0

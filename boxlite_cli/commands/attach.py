@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
-from boxlite_cli.commands.run import exit_code
 from boxlite_cli.failures import NotATerminalError
-from boxlite_cli.option_groups import DEFAULT_DETACH_KEYS
 from boxlite_cli.parsers import parse_detach_keys
-from boxlite_cli.session import Holding, hold, run_async
+from boxlite_cli.process_options import DEFAULT_DETACH_KEYS
+from boxlite_cli.session import Holding, exit_code, hold, run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.terminal import is_terminal
 

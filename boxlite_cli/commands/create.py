@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
-from boxlite_cli.commands.run import reserve_id_file
-from boxlite_cli.option_groups import BoxOptions
+from boxlite_cli.idfile import new_id_file
+from boxlite_cli.option_groups import BoxOptions, IdentityOptions
 from boxlite_cli.options import build_box_spec, pull_policy
+from boxlite_cli.output import print_lines
 from boxlite_cli.progress import progress_display
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
-from engine.model import BoxSpec
+from engine.model import BoxSpec, PullPolicy
 
 EXAMPLES = """
   boxlite create --name web -p 8080:80 nginx
@@ -30,18 +31,17 @@ def create(
 
     Prints its id; `boxlite start` runs its command. A box created without a command is started by the first exec.
     """
-    return run_async(_create(settings, options, build_box_spec(options, words or [], detach=True)))
+    spec = build_box_spec(options, words or [], detach=True)
+    return run_async(_create(settings, options.identity, spec, pull_policy(options.image.pull)))
 
 
-async def _create(settings: Settings, options: BoxOptions, spec: BoxSpec) -> int:
-    with progress_display(quiet=options.identity.quiet) as display:
+async def _create(settings: Settings, identity: IdentityOptions, spec: BoxSpec, pull: PullPolicy) -> int:
+    with progress_display(quiet=identity.quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
-            id_file = reserve_id_file(options.identity.cidfile)
-            pull = pull_policy(options.image.pull)
-            record = await runtime.create(spec, name=options.identity.name, pull=pull)
-            if id_file is not None:
-                id_file.write_text(record.id)
-    typer.echo(record.id)
+            with new_id_file(identity.cidfile) as write_id:
+                record = await runtime.create(spec, name=identity.name, pull=pull)
+                write_id(record.id)
+    print_lines([record.id])
     return 0
 
 

@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
-from boxlite_cli.commands.run import exit_code
-from boxlite_cli.option_groups import EnvironmentOptions, TerminalOptions
-from boxlite_cli.options import build_exec_spec, check_terminal
+from boxlite_cli.exec_options import build_exec_spec, check_terminal
 from boxlite_cli.parsers import parse_detach_keys
+from boxlite_cli.process_options import EnvironmentOptions, TerminalOptions
 from boxlite_cli.progress import progress_display
-from boxlite_cli.session import Holding, hold, run_async
+from boxlite_cli.session import Holding, exit_code, hold, run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.terminal import terminal_size
 from engine.errors import InvalidArgumentError

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from boxlite_cli.command import as_command
+from boxlite_cli.output import print_lines
 
 
 def help_(
@@ -20,7 +21,7 @@ def help_(
             context.fail(f"{context.command_path} has no command {word!r} below it")
         name, command, _ = context.command.resolve_command(context, [word])
         context = type(context)(command, info_name=name, parent=context, **command.context_settings)
-    typer.echo(context.get_help())
+    print_lines([context.get_help()])
     return 0
 
 

@@ -7,11 +7,12 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
 from boxlite_cli.command import as_command
+from boxlite_cli.output import print_lines
 from boxlite_cli.progress import progress_display
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
@@ -46,15 +47,17 @@ def import_(
     config = ImageConfig()
     for instruction in change or []:
         config = apply_instruction(config, instruction)
-    return run_async(_import(settings, file, reference, config, quiet))
+    source = sys.stdin.buffer if file == "-" else _existing(file)
+    return run_async(_import(settings, source, reference, config, quiet))
 
 
-async def _import(settings: Settings, file: str, reference: str, config: ImageConfig, quiet: bool) -> int:
+async def _import(
+    settings: Settings, source: Path | BinaryIO, reference: str, config: ImageConfig, quiet: bool
+) -> int:
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
-            source = sys.stdin.buffer if file == "-" else _existing(file)
             image = await runtime.import_image(source, reference, config=config)
-    typer.echo(image.config_digest)
+    print_lines([image.config_digest])
     return 0
 
 

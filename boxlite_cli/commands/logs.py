@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -10,12 +10,12 @@ import typer
 from boxlite_cli.command import as_command
 from boxlite_cli.failures import say
 from boxlite_cli.humane import rfc3339
-from boxlite_cli.parsers import parse_duration, parse_integer
+from boxlite_cli.parsers import parse_integer
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.streams import copy_file, write_all
-from engine.errors import InvalidArgumentError
-from engine.model import BoxRecord, LogRecord, utc_now
+from boxlite_cli.times import parse_optional_time
+from engine.model import BoxRecord, LogRecord
 
 EXAMPLES = """
   boxlite logs -f web
@@ -59,8 +59,8 @@ def logs(
             box,
             follow=follow,
             tail=lines or None,
-            since=parse_time(since),
-            until=parse_time(until),
+            since=parse_optional_time(since),
+            until=parse_optional_time(until),
             timestamps=timestamps,
         )
     )
@@ -125,23 +125,6 @@ async def _console(settings: Settings, box: str) -> int:
         return 0
     await copy_file(path, 1)
     return 0
-
-
-def parse_time(word: str | None, now: datetime | None = None) -> datetime | None:
-    """A moment: RFC 3339, a date, seconds since 1970, or how long ago (`90s`, `10m`)."""
-    if word is None:
-        return None
-    try:
-        if word.replace(".", "", 1).isdecimal():
-            return datetime.fromtimestamp(float(word), tz=utc_now().tzinfo)
-        if word[:1].isdecimal() and "-" in word:
-            moment = datetime.fromisoformat(word)
-            return moment if moment.tzinfo else moment.astimezone()
-        return (now or utc_now()) - timedelta(seconds=parse_duration(word))
-    except (ValueError, OverflowError, InvalidArgumentError):
-        raise InvalidArgumentError(
-            f"time {word!r} is neither a time like 2025-01-31T08:00:00Z nor a while ago like 10m"
-        ) from None
 
 
 COMMAND = as_command(logs, "logs", examples=EXAMPLES)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
+from boxlite_cli.output import print_lines
 from boxlite_cli.progress import progress_display
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
@@ -38,10 +39,10 @@ async def _pull(settings: Settings, reference: str, quiet: bool, platform: str |
         async with settings.open_runtime(display.show) as runtime:
             image = await runtime.pull(reference, platform=platform)
     if quiet:
-        typer.echo(image.config_digest)
+        print_lines([image.config_digest])
     else:
-        typer.echo(image.reference)
-        typer.echo(f"Digest: {image.manifest_digest}")
+        print_lines([image.reference])
+        print_lines([f"Digest: {image.manifest_digest}"])
     return 0
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from boxlite_cli.command import as_command
+from boxlite_cli.pruning import confirmed
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.targets import for_each
@@ -34,20 +34,17 @@ async def _rm(settings: Settings, boxes: list[str], force: bool, volumes: bool) 
     async with settings.open_runtime() as runtime:
         if not boxes:
             boxes = [record.id for record in await runtime.list_boxes(all=True)]
-            if boxes and not force and not _confirmed(len(boxes)):
-                return 1
+            if boxes and not force:
+                what = "1 box and what is on its disk"
+                if len(boxes) > 1:
+                    what = f"{len(boxes)} boxes and what is on their disks"
+                if not confirmed(f"Remove {what}?", command="rm -a"):
+                    return 1
 
         async def act(ref: str) -> str:
             return (await runtime.remove(ref, force=force, volumes=volumes)).id
 
         return await for_each(boxes, act, debug=settings.debug)
-
-
-def _confirmed(count: int) -> bool:
-    if not sys.stdin.isatty():
-        raise InvalidArgumentError("rm -a asks before it removes, and there is nobody to ask", hint="add -f")
-    what = "1 box and what is on its disk" if count == 1 else f"{count} boxes and what is on their disks"
-    return typer.confirm(f"Remove {what}?", err=True)
 
 
 COMMAND = as_command(rm, "rm", examples="boxlite rm web\nboxlite rm -f web db\nboxlite rm -a")

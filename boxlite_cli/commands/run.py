@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from boxlite_cli import early
 from boxlite_cli.command import as_command
+from boxlite_cli.exec_options import check_terminal
 from boxlite_cli.failures import say
-from boxlite_cli.option_groups import BoxOptions, TerminalOptions
-from boxlite_cli.options import build_box_spec, check_terminal, pull_policy
+from boxlite_cli.idfile import new_id_file
+from boxlite_cli.option_groups import BoxOptions, IdentityOptions
+from boxlite_cli.options import build_box_spec, pull_policy
+from boxlite_cli.output import print_lines
 from boxlite_cli.parsers import parse_detach_keys
+from boxlite_cli.process_options import TerminalOptions
 from boxlite_cli.progress import Display, progress_display
-from boxlite_cli.session import Holding, hold, run_async
+from boxlite_cli.session import Holding, exit_code, hold, run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.terminal import terminal_size
-from engine.errors import AlreadyExistsError, BoxliteError, InvalidArgumentError, NotFoundError
-from engine.model import BoxRecord, BoxSpec, ExitStatus
+from engine.errors import BoxliteError, NotFoundError
+from engine.model import BoxRecord, BoxSpec, PullPolicy
 
 if TYPE_CHECKING:
     from engine.runtime import Runtime
@@ -60,18 +64,18 @@ def run(
         detach_keys=parse_detach_keys(terminal.detach_keys),
         forward_signals=sig_proxy,
     )
-    return run_async(_run(settings, options, spec, how))
+    return run_async(_run(settings, options.identity, spec, pull_policy(options.image.pull), how))
 
 
-async def _run(settings: Settings, options: BoxOptions, spec: BoxSpec, how: Holding) -> int:
-    identity = options.identity
+async def _run(
+    settings: Settings, identity: IdentityOptions, spec: BoxSpec, pull: PullPolicy, how: Holding
+) -> int:
     with progress_display(quiet=identity.quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
-            id_file = reserve_id_file(identity.cidfile)
-            runtime.prepare_start()
-            record = await runtime.create(spec, name=identity.name, pull=pull_policy(options.image.pull))
-            if id_file is not None:
-                id_file.write_text(record.id)
+            with new_id_file(identity.cidfile) as write_id:
+                runtime.prepare_start(early.take())
+                record = await runtime.create(spec, name=identity.name, pull=pull)
+                write_id(record.id)
             if spec.detach:
                 return await _start_detached(runtime, record)
             return await _hold(runtime, record, how, display)
@@ -83,7 +87,7 @@ async def _start_detached(runtime: Runtime, record: BoxRecord) -> int:
     except BaseException:
         await _remove_unstarted(runtime, record)
         raise
-    typer.echo(record.id)
+    print_lines([record.id])
     return 0
 
 
@@ -118,31 +122,6 @@ async def _remove_unstarted(runtime: Runtime, record: BoxRecord) -> None:
             return
         except BoxliteError as error:
             say(f"Warning: box {record.name} is left behind: {error}")
-
-
-def exit_code(status: ExitStatus) -> int:
-    """What to exit with, having said why a command could not be run."""
-    if status.error:
-        say(f"Error: {status.error}")
-    elif status.timed_out:
-        say("Error: the command took longer than its timeout")
-    return status.exit_code
-
-
-def reserve_id_file(name: str | None) -> Path | None:
-    """Make the file of `--cidfile` before there is a box; it must not be there yet."""
-    if name is None:
-        return None
-    path = Path(name)
-    try:
-        path.open("x").close()
-    except FileExistsError:
-        raise AlreadyExistsError(f"the file {name} of --cidfile", hint="remove it or name another") from None
-    except OSError as error:
-        raise InvalidArgumentError(
-            f"the file {name} of --cidfile cannot be made: {error.strerror}"
-        ) from error
-    return path
 
 
 COMMAND = as_command(run, "run", words_end_options=True, failure_status=125, examples=EXAMPLES)

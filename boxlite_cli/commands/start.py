@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
+from boxlite_cli import early
 from boxlite_cli.command import as_command
-from boxlite_cli.commands.run import exit_code
 from boxlite_cli.failures import NotATerminalError
-from boxlite_cli.option_groups import DEFAULT_DETACH_KEYS
 from boxlite_cli.parsers import parse_detach_keys
+from boxlite_cli.process_options import DEFAULT_DETACH_KEYS
 from boxlite_cli.progress import progress_display
-from boxlite_cli.session import Holding, hold, run_async
+from boxlite_cli.session import Holding, exit_code, hold, run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.targets import for_each
 from boxlite_cli.terminal import is_terminal, terminal_size
@@ -51,6 +51,7 @@ def start(
 async def _start_all(settings: Settings, boxes: list[str]) -> int:
     with progress_display() as display:
         async with settings.open_runtime(display.show) as runtime:
+            runtime.prepare_start(early.take())
 
             async def act(ref: str) -> str:
                 await runtime.start(ref)
@@ -62,6 +63,7 @@ async def _start_all(settings: Settings, boxes: list[str]) -> int:
 async def _start_attached(settings: Settings, box: str, interactive: bool, detach_keys: bytes) -> int:
     with progress_display() as display:
         async with settings.open_runtime(display.show) as runtime:
+            runtime.prepare_start(early.take())
             record = await runtime.get(box)
             tty = record.spec.tty
             if tty and interactive and not is_terminal(0):

@@ -1,4 +1,4 @@
-"""`boxlite system`: the guest system, and whether this host can run it."""
+"""`boxlite system`: the guest system, whether this host can run it, what it takes and what could go."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import typer
 
 from boxlite_cli import output
 from boxlite_cli.command import as_command, as_group
+from boxlite_cli.commands import df
+from boxlite_cli.humane import size_text
 from boxlite_cli.output import Format
 from boxlite_cli.progress import progress_display
+from boxlite_cli.pruning import PruneFilter, confirmed, parse_prune_filter, say_freed
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
-from engine.model import Check, CheckStatus
+from engine.model import Check, CheckStatus, Reclaimable
 
 
 def setup(
@@ -35,7 +38,7 @@ async def _setup(settings: Settings, source: str | None, force: bool, quiet: boo
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             digest = await runtime.setup_guest(from_ref=source, force=force)
-    typer.echo(digest)
+    output.print_lines([digest])
     return 0
 
 
@@ -89,16 +92,70 @@ async def _push(settings: Settings, reference: str, quiet: bool) -> int:
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             digest = await runtime.push_guest(reference)
-    typer.echo(digest)
+    output.print_lines([digest])
     return 0
 
 
+def prune(
+    settings: Settings,
+    all_: Annotated[
+        bool, typer.Option("--all", "-a", help="Also images with a name that no box is made from.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Ask nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would go.")] = False,
+    filter_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="KEY=VALUE",
+            help="Of boxes: until=TIME (stopped before), label=KEY[=VALUE] or label!=…; repeatable.",
+        ),
+    ] = None,
+) -> int:
+    """Remove stopped boxes, images without a name, and whatever else nothing needs.
+
+    Volumes stay. Prints what went and what that freed.
+    """
+    return run_async(_prune(settings, parse_prune_filter(filter_ or []), all_, force, dry_run))
+
+
+async def _prune(settings: Settings, wanted: PruneFilter, all_: bool, force: bool, dry_run: bool) -> int:
+    async with settings.open_runtime() as runtime:
+        boxes = [record for record in await runtime.prunable_boxes() if wanted.passes(record)]
+        images = "every image no box is made from" if all_ else "every image without a name"
+        question = f"Remove {len(boxes)} stopped boxes, {images}, and derived files nothing needs?"
+        if not (force or dry_run or confirmed(question, command="system prune")):
+            return 1
+        sizes = [await runtime.box_size(record.id) for record in boxes]
+        found = [
+            Reclaimable(kind="boxes", path=record.name, size_bytes=size.own_bytes + size.log_bytes)
+            for record, size in zip(boxes, sizes, strict=True)
+        ]
+        if not dry_run:
+            removed = {record.name for record in (await runtime.prune_boxes(boxes))[0]}
+            found = [item for item in found if item.path in removed]
+        found += await runtime.prune_images(named_too=all_, dry_run=dry_run)
+        found += await runtime.collect_garbage(dry_run=dry_run)
+    if found:
+        rows = [(item.kind, size_text(item.size_bytes), item.path) for item in found]
+        output.print_table(("KIND", "SIZE", "NAME"), rows)
+    say_freed(sum(item.size_bytes for item in found), dry_run=dry_run)
+    return 0
+
+
+PRUNE_EXAMPLES = """
+  boxlite system prune --dry-run
+  boxlite system prune -a -f --filter until=7d
+"""
+
 COMMAND = as_group(
     "system",
-    "Set up, check and publish the guest system",
+    "Set up, check, measure and clean up this installation",
     {
         "setup": as_command(setup, "setup", examples="boxlite system setup"),
         "doctor": as_command(doctor, "doctor", examples="boxlite system doctor --format json"),
+        "df": df.make_command(),
+        "prune": as_command(prune, "prune", examples=PRUNE_EXAMPLES),
         "guest": as_group(
             "guest",
             "The guest system as an artifact",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -23,10 +24,12 @@ from engine.disks.build import (
 from engine.disks.ext4 import is_clean_ext4
 from engine.disks.qcow2 import is_overlay_of
 from engine.errors import InternalError, NotFoundError
-from engine.fsutil import hold_lock, remove_tree, scratch_dir, storage_error
+from engine.fsutil import disk_usage_bytes, hold_lock, locked, remove_tree, storage_error, try_lock
 from engine.layout import Layout
 from engine.model import DEFAULT_DISK_SIZE_GB, Image, RootfsDisk, RuntimeConfig
 from engine.progress import ProgressSink, ignore_progress
+
+_SCRATCH_PREFIX = "base-"
 
 
 async def ensure_base(
@@ -47,6 +50,7 @@ async def ensure_base(
     archives = [
         Archive(
             path=layout.blob_path(layer.digest),
+            digest=layer.digest,
             diff_id=layer.diff_id,
             what=f"layer {layer.digest[:19]} of {image.reference}",
         )
@@ -90,7 +94,9 @@ async def ensure_base_from_rootfs(
     if from_directory:
         return await _ensure(layout, key, partial(build.from_directory, rootfs))
     return await _ensure(
-        layout, key, partial(build.from_archives, [Archive(path=rootfs, diff_id=None, what=str(rootfs))])
+        layout,
+        key,
+        partial(build.from_archives, [Archive(path=rootfs, digest=None, diff_id=None, what=str(rootfs))]),
     )
 
 
@@ -100,22 +106,61 @@ async def _ensure(layout: Layout, key: str, build: Callable[[Path, Path], Awaita
     if found is not None:
         return found
     target = layout.bases_dir / key
-    async with hold_lock(layout.locks_dir / f"base-{key}.lock"):
+    async with hold_lock(_lock_path(layout, key)):
         found = find_base(layout, key)
         if found is not None:
             return found
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with scratch_dir(layout.tmp_dir, "base-") as scratch:
+            await asyncio.to_thread(remove_abandoned, layout)
+            scratch = layout.tmp_dir / f"{_SCRATCH_PREFIX}{key}"
+            remove_tree(scratch)
+            scratch.mkdir(mode=0o700, parents=True)
+            try:
                 await build(scratch, target)
                 remove_tree(target)  # only a damaged one, or one of another format, can be there
                 (scratch / key).rename(target)
+            finally:
+                remove_tree(scratch)
         except OSError as error:
             raise storage_error(error, "making a base disk") from error
         made = find_base(layout, key)
     if made is None:
         raise InternalError(f"the base {target} is not whole although it was just made")
     return made
+
+
+def remove_abandoned(layout: Layout) -> int:
+    """Remove what builds that were killed have left half-made and return the bytes freed."""
+    freed = 0
+    for scratch in layout.tmp_dir.glob(f"{_SCRATCH_PREFIX}*"):
+        lock = try_lock(_lock_path(layout, scratch.name.removeprefix(_SCRATCH_PREFIX)))
+        if lock is None:
+            continue  # its builder lives
+        try:
+            freed += disk_usage_bytes(scratch)
+            remove_tree(scratch)
+        finally:
+            os.close(lock)
+    return freed
+
+
+def remove_base(layout: Layout, key: str) -> int:
+    """Remove a base that no box needs any more and return the bytes freed; 0 when there is none."""
+    directory = layout.bases_dir / key
+    with locked(_lock_path(layout, key)):
+        freed = disk_usage_bytes(directory)
+        remove_tree(directory)
+    return freed
+
+
+def base_keys(layout: Layout) -> list[str]:
+    """The key of every base, sorted: `DIGEST-SIZE`, or `rootfs-DIGEST-SIZE`."""
+    return sorted(path.name for path in layout.bases_dir.glob("*") if path.is_dir())
+
+
+def _lock_path(layout: Layout, key: str) -> Path:
+    return layout.locks_dir / f"base-{key}.lock"
 
 
 def find_base(layout: Layout, key: str) -> RootfsDisk | None:

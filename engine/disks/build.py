@@ -56,9 +56,11 @@ def no_wrap(command: Command) -> Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """One layer: `diff_id` is its digest when decompressed, where that is known; `what` names it in messages."""
+    """One layer: `digest` is the file's own, verified, `diff_id` that of what it decompresses to, where they are known;
+    `what` names it in messages."""
 
     path: Path
+    digest: str | None
     diff_id: str | None
     what: str
 
@@ -132,6 +134,7 @@ class BaseBuild:
             scratch,
             limit_bytes=self.config.max_layer_decompressed_bytes,
             what=archive.what,
+            digest=archive.digest,
             diff_id=archive.diff_id,
             cancelled=cancelled,
         )

@@ -241,15 +241,22 @@ class _Application:
             raise ImageError(
                 f"{where}, a file of {entry.size_bytes} bytes; the largest possible one has {_FILE_MAX_BYTES}"
             )
-        entry.mtime_ns = min(max(entry.mtime_ns, _MTIME_MIN_NS), _MTIME_MAX_NS)
+        entry.mtime_ns = _storable_time(entry.mtime_ns)
         if entry.xattrs:
             entry.xattrs = tuple(pair for pair in entry.xattrs if pair[0].startswith(_XATTR_NAMESPACES))
         return Inode(entry, self.layer)
 
 
 def _new_directory(mtime_ns: int, layer: int) -> Node:
-    entry = TarEntry(path=b"", kind=EntryKind.DIRECTORY, mode=_DIRECTORY_MODE, mtime_ns=mtime_ns)
+    entry = TarEntry(
+        path=b"", kind=EntryKind.DIRECTORY, mode=_DIRECTORY_MODE, mtime_ns=_storable_time(mtime_ns)
+    )
     return Node(Inode(entry, layer), {})
+
+
+def _storable_time(mtime_ns: int) -> int:
+    """The nearest time that ext4 can hold."""
+    return min(max(mtime_ns, _MTIME_MIN_NS), _MTIME_MAX_NS)
 
 
 def _shown(raw: bytes) -> str:

@@ -38,18 +38,21 @@ def spool_archive(
     *,
     limit_bytes: int,
     what: str,
+    digest: str | None = None,
     diff_id: str | None = None,
     cancelled: Event | None = None,
 ) -> Spool:
     """Decompress the archive at `path` into `directory` and read its headers.
 
-    With `diff_id`, the plain archive's digest must be that one. Decompressing and hashing run side by side. Raises
+    With `diff_id`, the plain archive's digest must be that one; `digest`, where known, is that of the file as it is, already
+    verified, so that a file that is plain already is read in its place. Decompressing and hashing run side by side. Raises
     ImageError for a damaged archive, ResourceExhaustedError past `limit_bytes` or on a full disk.
     """
     fd = -1
     try:
         with path.open("rb") as source:
-            if diff_id is None and detect_compression(source.read(8)) is Compression.NONE:
+            is_plain = detect_compression(source.read(8)) is Compression.NONE
+            if is_plain and diff_id in (None, digest) and path.stat().st_size <= limit_bytes:
                 fd = os.dup(source.fileno())
             else:
                 source.seek(0)

@@ -9,6 +9,7 @@ cgroups       how control groups are mounted, and whether they are ours to use
 resolvers     the name servers the host itself uses
 programs      where QEMU is; versions of programs
 libraries     the shared libraries a program needs (for its jail)
+usage         processor time and memory of processes
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         qemu_version,
     )
     from engine.host.resolvers import Resolvers, find_resolvers, resolver
+    from engine.host.usage import cpu_time_us, memory_bytes, process_tree
 
 _HOMES = {
     "accel": ("AccelVerdict", "AccelVerdicts", "Candidate", "accel_candidates", "examine_accels"),
@@ -57,6 +59,7 @@ _HOMES = {
     "probe": ("probe_accel",),
     "programs": ("find_qemu", "parse_version", "program_version", "qemu_binary", "qemu_name", "qemu_version"),
     "resolvers": ("Resolvers", "find_resolvers", "resolver"),
+    "usage": ("cpu_time_us", "memory_bytes", "process_tree"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -82,6 +85,7 @@ __all__ = [
     "accel_candidates",
     "boot_id",
     "cpu_count",
+    "cpu_time_us",
     "examine_accels",
     "find_cgroups",
     "find_qemu",
@@ -90,12 +94,14 @@ __all__ = [
     "kernel_release",
     "libraries_of",
     "machine_arch",
+    "memory_bytes",
     "memory_mib",
     "oci_platform",
     "operating_system",
     "parse_version",
     "probe_accel",
     "probe_namespaces",
+    "process_tree",
     "program_version",
     "qemu_binary",
     "qemu_name",

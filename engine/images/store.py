@@ -293,9 +293,10 @@ class ImageStore:
                 if f"{directory.name}:{blob.name}" not in needed:
                     freed += blob.stat().st_blocks * 512
                     blob.unlink()
-        for part in self._layout.tmp_dir.glob("blob-*.part"):
-            freed += part.stat().st_blocks * 512
-            part.unlink()
+        for pattern in ("blob-*.part", "layer-*"):
+            for left_over in self._layout.tmp_dir.glob(pattern):
+                freed += left_over.stat().st_blocks * 512
+                left_over.unlink()
         return freed
 
 

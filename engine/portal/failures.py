@@ -19,7 +19,8 @@ def _classes(base: type[BoxliteError]) -> Iterator[type[BoxliteError]]:
         yield from _classes(sub)
 
 
-def _by_code(code: str) -> type[BoxliteError]:
+def error_class(code: str) -> type[BoxliteError]:
+    """The error of ours with this `code`; RpcError where there is none."""
     for found in _classes(BoxliteError):
         if found.__module__ == errors.__name__ and found.code == code:
             return found
@@ -39,9 +40,9 @@ def translated(operation: str) -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise _translate(error, operation) from error
-    except grpc.aio.UsageError as error:
-        raise RpcTransportError("the connection to the machine is closed", operation=operation) from error
+        raise _translate(error, operation) from None
+    except grpc.aio.UsageError:
+        raise RpcTransportError("the connection to the machine is closed", operation=operation) from None
 
 
 def _translate(error: object, operation: str) -> BoxliteError:
@@ -51,7 +52,7 @@ def _translate(error: object, operation: str) -> BoxliteError:
     for key, value in error.trailing_metadata() or ():
         if key == ERROR_TRAILER and isinstance(value, bytes):
             detail = ErrorDetail.FromString(value)
-            return _by_code(detail.code)(
+            return error_class(detail.code)(
                 printable(detail.message), hint=printable(detail.hint) or None, operation=operation
             )
     status, text = error.code(), printable(error.details() or "")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterable, Iterator
-from datetime import timedelta
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import InvalidStateError, NotFoundError
 from engine.fsutil import disk_usage_bytes, remove_tree
-from engine.model import BoxRecord, BoxStatus, DiskUsage, Reclaimable, utc_now
+from engine.model import BoxRecord, BoxStatus, DiskUsage, Reclaimable
 from engine.runtime.context import Context
 from engine.runtime.records import list_boxes, remove_box
 from engine.vmm.guest_image import find_guest_image
@@ -18,6 +18,30 @@ from engine.vmm.guest_image import find_guest_image
 YOUNG_S = 600.0
 """Half-made things younger than this may still be in the making."""
 TEMPLATES_CAP_BYTES = 8 * 1024**3
+PRUNED = (BoxStatus.STOPPED, BoxStatus.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxSize:
+    """What a box takes on disk, in bytes: `own_bytes` of its disk, what it has written since it was created;
+    `base_bytes` of the image's file system below it, which all boxes of that image share; `log_bytes` of its logs."""
+
+    own_bytes: int
+    base_bytes: int
+    log_bytes: int
+
+
+async def box_size(context: Context, record: BoxRecord) -> BoxSize:
+    box = context.layout.box(record.id)
+    stem = _base_stem(record.manifest_digest)
+    bases = [path for path in _entries(context.layout.bases_dir) if stem and path.name.startswith(stem)]
+    return await asyncio.to_thread(
+        lambda: BoxSize(
+            own_bytes=disk_usage_bytes(box.disk_path),
+            base_bytes=disk_usage_bytes(bases[0]) if bases else 0,
+            log_bytes=disk_usage_bytes(box.logs_dir),
+        )
+    )
 
 
 async def disk_usage(context: Context) -> list[DiskUsage]:
@@ -101,7 +125,7 @@ def _reclaimable(
         if path.name not in known and _is_old(path):
             yield _item("boxes", path)
     for path in _entries(layout.bases_dir):
-        if path.name.rpartition("-")[0] not in needed and path.name not in needed:
+        if not _is_base_of(path, needed) and _is_old(path):
             yield _item("bases", path)
     yield from _templates_over_cap(layout.templates_dir, guest_digest)
     if guest_digest is not None:
@@ -111,6 +135,11 @@ def _reclaimable(
     for path in _entries(layout.tmp_dir):
         if _is_old(path):
             yield _item("temporary files", path)
+
+
+def _is_base_of(path: Path, stems: Collection[str]) -> bool:
+    """Is this directory the base of one of the images, of whatever size?"""
+    return path.name in stems or path.name.rpartition("-")[0] in stems
 
 
 def _base_stem(manifest_digest: str | None) -> str:
@@ -160,12 +189,22 @@ async def collect_garbage(context: Context, *, dry_run: bool) -> list[Reclaimabl
     found = await find_reclaimable(context, records)
     if dry_run:
         return found
+    deleted = []
     for item in found:
+        if item.kind == "bases" and await _is_wanted_by_now(context, Path(item.path)):
+            continue
         await asyncio.to_thread(_delete, Path(item.path))
+        deleted.append(item)
     freed = await ImageStore(context.layout).sweep()
     if freed:
-        found.append(Reclaimable(kind="blobs", path=str(context.layout.images_dir), size_bytes=freed))
-    return found
+        deleted.append(Reclaimable(kind="blobs", path=str(context.layout.images_dir), size_bytes=freed))
+    return deleted
+
+
+async def _is_wanted_by_now(context: Context, base: Path) -> bool:
+    """Has a box been created on this base since the search?"""
+    records = await context.store.list()
+    return _is_base_of(base, {_base_stem(record.manifest_digest) for record in records})
 
 
 def _delete(path: Path) -> None:
@@ -175,26 +214,40 @@ def _delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-async def prune_boxes(context: Context) -> list[BoxRecord]:
-    """Remove every box that does not run and has run, or failed; those that were never started stay."""
-    removed = []
-    for record in await list_boxes(context, include_inactive=True):
-        if record.status in (BoxStatus.STOPPED, BoxStatus.FAILED):
-            try:
-                await remove_box(context, record)
-            except (NotFoundError, InvalidStateError):
-                continue  # somebody else was faster
-            removed.append(record)
-    return removed
+async def prune_images(context: Context, *, named_too: bool, dry_run: bool) -> list[Reclaimable]:
+    """Forget images without a name, `named_too`: and those with one, that no box is made from. Sizes are those of the images;
+    layers that another image shares stay."""
+    from engine.images.store import ImageStore
+
+    store = ImageStore(context.layout)
+    used = {record.manifest_digest or "" for record in await list_boxes(context, include_inactive=True)}
+    rows = [
+        row for row in await store.rows() if row.manifest_digest not in used and (named_too or not row.names)
+    ]
+    found = [
+        Reclaimable(kind="images", path=" ".join(row.names) or row.config_digest, size_bytes=row.size_bytes)
+        for row in rows
+    ]
+    if not dry_run and rows:
+        await store.prune(named_too=named_too, used=used)
+    return found
 
 
-async def remove_due(context: Context) -> None:
-    """Remove boxes whose `--auto-delete` is due and whose shim, which would have done it, was killed."""
-    for record in await context.store.list((BoxStatus.STOPPED, BoxStatus.FAILED)):
-        finished, after_s = record.state.finished_at, record.spec.auto_delete_s
-        if finished is None or not after_s or utc_now() < finished + timedelta(seconds=after_s):
-            continue
+async def prunable_boxes(context: Context) -> list[BoxRecord]:
+    """Every box that does not run and has run, or failed; those that were never started are kept."""
+    records = await list_boxes(context, include_inactive=True)
+    return [record for record in records if record.status in PRUNED]
+
+
+async def prune_boxes(context: Context, records: Iterable[BoxRecord]) -> tuple[list[BoxRecord], int]:
+    """Remove boxes, leaving out those that run again or are gone by now; the removed ones and the bytes that freed."""
+    removed, freed = [], 0
+    for record in records:
+        size = await asyncio.to_thread(disk_usage_bytes, context.layout.box(record.id).root)
         try:
             await remove_box(context, record)
         except (NotFoundError, InvalidStateError):
-            continue
+            continue  # somebody else was faster
+        removed.append(record)
+        freed += size
+    return removed, freed

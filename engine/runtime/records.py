@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from engine import host
@@ -21,6 +22,8 @@ ACTIVE = (BoxStatus.RUNNING, BoxStatus.STOPPING, BoxStatus.PAUSED)
 LOST_CODE = 137
 LOCK_POLL_S = 0.02
 LOCK_TIMEOUT_S = 300.0
+SHIM_REMOVES_WITHIN_S = 30.0
+"""How long after it is due a box is left to its shim to remove."""
 
 
 def has_process(record: BoxRecord) -> bool:
@@ -57,10 +60,37 @@ async def get_box(context: Context, ref: str) -> BoxRecord:
 
 
 async def list_boxes(context: Context, *, include_inactive: bool) -> list[BoxRecord]:
-    """Newest first."""
+    """Newest first. Never waits for a box that somebody is busy with."""
     records = await context.store.list(None if include_inactive else ACTIVE)
     settled = [await settle(context, record) for record in records]
-    return [record for record in settled if include_inactive or record.status.is_active]
+    now = utc_now()
+    return [
+        record
+        for record in settled
+        if record.status.is_active
+        or (include_inactive and not (is_due(record, now) and await _is_cleared_away(context, record)))
+    ]
+
+
+def is_due(record: BoxRecord, now: datetime) -> bool:
+    """Should a box that does not run have been removed already? Its shim does that, unless it was killed."""
+    finished, after_s = record.state.finished_at, record.spec.auto_delete_s
+    if finished is None or record.status not in (BoxStatus.STOPPED, BoxStatus.FAILED):
+        return False
+    if record.spec.auto_remove:
+        return now > finished + timedelta(seconds=SHIM_REMOVES_WITHIN_S)
+    return bool(after_s) and now > finished + timedelta(seconds=after_s + SHIM_REMOVES_WITHIN_S)
+
+
+async def _is_cleared_away(context: Context, record: BoxRecord) -> bool:
+    """Remove it, unless somebody is busy with it or was faster."""
+    try:
+        await remove_box(context, record, patience_s=0.0)
+    except (DeadlineError, InvalidStateError):
+        return False
+    except NotFoundError:
+        return True
+    return True
 
 
 async def insert_box(
@@ -108,10 +138,13 @@ def _write_config(box: BoxLayout, record: BoxRecord) -> None:
 
 
 @contextlib.asynccontextmanager
-async def box_lock(context: Context, record: BoxRecord, operation: str) -> AsyncIterator[None]:
-    """Be the only one who changes this box. Waits for another who does; raises NotFoundError when the box goes away."""
+async def box_lock(
+    context: Context, record: BoxRecord, operation: str, *, patience_s: float = LOCK_TIMEOUT_S
+) -> AsyncIterator[None]:
+    """Be the only one who changes this box. Waits for another who does, raising DeadlineError when that takes longer
+    than `patience_s`; raises NotFoundError when the box goes away."""
     path = context.layout.box(record.id).lock_path
-    deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_S
+    deadline = asyncio.get_running_loop().time() + patience_s
     while True:
         try:
             lock = try_lock(path)
@@ -119,9 +152,9 @@ async def box_lock(context: Context, record: BoxRecord, operation: str) -> Async
             raise NotFoundError(f"no such box: {record.name}", operation=operation) from error
         if lock is not None:
             break
-        if asyncio.get_running_loop().time() > deadline:
+        if asyncio.get_running_loop().time() >= deadline:
             raise DeadlineError(
-                f"another command has been busy with it for {LOCK_TIMEOUT_S:g} s",
+                f"another command has been busy with it for {patience_s:g} s",
                 box=record.name,
                 operation=operation,
             )
@@ -132,9 +165,9 @@ async def box_lock(context: Context, record: BoxRecord, operation: str) -> Async
         os.close(lock)
 
 
-async def remove_box(context: Context, record: BoxRecord) -> None:
+async def remove_box(context: Context, record: BoxRecord, *, patience_s: float = LOCK_TIMEOUT_S) -> None:
     """Forget an inactive box and delete what it had."""
-    async with box_lock(context, record, "rm"):
+    async with box_lock(context, record, "rm", patience_s=patience_s):
         try:
             await context.store.remove(record.id)
         except BoxliteError as error:

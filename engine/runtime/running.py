@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import secrets
 from collections.abc import AsyncIterator
 
-from engine.errors import BoxliteError, InvalidStateError, NotFoundError, RpcTransportError
+from engine.errors import BoxliteError, InvalidStateError, NotFoundError, RpcTransportError, StoppedError
 from engine.fsutil import tail_lines
-from engine.model import BoxRecord, BoxStatus, ExecSpec
+from engine.model import BoxRecord, BoxStatus, ExecSpec, ExitStatus
 from engine.portal.execution import Execution
 from engine.portal.failures import translated
 from engine.portal.session import GuestSession, open_session
@@ -21,6 +22,7 @@ from engine.shim.control import ask_shim
 from guest.wire.constants import MAIN_EXECUTION
 
 ENDING_POLL_S = 0.01
+RECORD_TIMEOUT_S = 10.0
 
 
 @contextlib.asynccontextmanager
@@ -89,11 +91,26 @@ async def executing(context: Context, record: BoxRecord, spec: ExecSpec) -> Asyn
 async def attached(context: Context, record: BoxRecord) -> AsyncIterator[Execution]:
     """The main command of a running box; what it printed last (256 KiB a stream) comes first."""
     async with session_with(context, record, "attach") as session:
-        execution = Execution(session, MAIN_EXECUTION, tty=record.spec.tty)
+        execution = Execution(
+            session,
+            MAIN_EXECUTION,
+            tty=record.spec.tty,
+            recorded_end=functools.partial(_recorded_end, context, record),
+        )
         try:
             yield execution
         finally:
             await execution.close()
+
+
+async def _recorded_end(context: Context, record: BoxRecord) -> ExitStatus | None:
+    """How the main command ended, from the record; None when the box failed, is gone, or has not ended."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(RECORD_TIMEOUT_S):
+            now = await wait_inactive(context, record)
+            if now.status is BoxStatus.STOPPED and now.state.exit_code is not None:
+                return ExitStatus(exit_code=now.state.exit_code, oom_killed=now.state.oom_killed)
+    return None
 
 
 async def stop_box(
@@ -103,14 +120,16 @@ async def stop_box(
     if not record.status.is_active:
         return record
     grace = record.spec.stop_timeout_s if timeout_s is None else timeout_s
-    if record.status is BoxStatus.PAUSED:
-        await ask_shim(context.layout.box(record.id), {"op": "resume"})
     if record.status is not BoxStatus.STOPPING:
         with contextlib.suppress(InvalidStateError):
             await context.store.transition(
-                record.id, BoxStatus.STOPPING, reason=reason, expect=(BoxStatus.RUNNING, BoxStatus.PAUSED)
+                record.id,
+                BoxStatus.STOPPING,
+                reason=reason,
+                expect=(BoxStatus.RUNNING, BoxStatus.PAUSED),
+                manually_stopped=True,
             )
-    with contextlib.suppress(RpcTransportError):  # its shim is ending already
+    with contextlib.suppress(RpcTransportError, StoppedError):  # its shim is ending already
         await ask_shim(
             context.layout.box(record.id),
             {"op": "stop", "signal": signum, "grace_s": grace, "reason": reason},
@@ -121,8 +140,38 @@ async def stop_box(
 async def signal_box(context: Context, record: BoxRecord, signum: int) -> None:
     """Send a signal to the main command."""
     if not record.status.is_running:
-        raise InvalidStateError(f"it is {record.status}", box=record.name, operation="kill")
+        verb = "unpause" if record.status is BoxStatus.PAUSED else "start"
+        raise InvalidStateError(
+            f"it is {record.status}",
+            hint=f"boxlite {verb} {record.name}",
+            box=record.name,
+            operation="kill",
+        )
     await ask_shim(context.layout.box(record.id), {"op": "signal", "signal": signum})
+
+
+async def pause_box(context: Context, record: BoxRecord) -> BoxRecord:
+    """Halt a running box where it stands. Raises InvalidStateError for one that does not run."""
+    return await _order(context, record, "pause", allowed=BoxStatus.RUNNING)
+
+
+async def unpause_box(context: Context, record: BoxRecord) -> BoxRecord:
+    """Let a paused box run on. Raises InvalidStateError for one that is not paused."""
+    return await _order(context, record, "unpause", allowed=BoxStatus.PAUSED)
+
+
+async def _order(context: Context, record: BoxRecord, operation: str, *, allowed: BoxStatus) -> BoxRecord:
+    if record.status is not allowed:
+        hint = None if record.status.is_active else f"boxlite start {record.name}"
+        raise InvalidStateError(
+            f"it is {record.status}, not {allowed}", hint=hint, box=record.name, operation=operation
+        )
+    try:
+        order = "pause" if allowed is BoxStatus.RUNNING else "resume"
+        await ask_shim(context.layout.box(record.id), {"op": order})
+    except BoxliteError as error:
+        raise error.at(box=record.name, operation=operation) from error.__cause__
+    return await get_box(context, record.id)
 
 
 async def wait_inactive(context: Context, record: BoxRecord) -> BoxRecord:

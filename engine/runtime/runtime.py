@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import socket
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,12 @@ from engine.runtime.context import Context
 from engine.store import BoxStore
 
 if TYPE_CHECKING:
+    from engine.events import BoxEvent
+    from engine.metrics import BoxMetrics, BoxSession
+    from engine.model import DiskUsage, Reclaimable
     from engine.portal.execution import Execution
+    from engine.runtime.changes import BoxChanges
+    from engine.runtime.housekeeping import BoxSize
     from engine.shim.lifeline import Shim
 
 
@@ -131,26 +137,34 @@ class Runtime:
 
     # ------------------------------------------------------------ starting and stopping
 
-    def prepare_start(self) -> None:
-        """Begin what every start needs, beside whatever comes before it. Saves its time, changes nothing."""
+    def prepare_start(self, spawned: tuple[int, socket.socket] | None = None) -> None:
+        """Begin what every start needs, beside whatever comes before it. Saves its time, changes nothing. `spawned` is a
+        shim that was spawned still earlier (engine.shim.spawn)."""
         from engine.shim.lifeline import start_shim
 
         if self._early is None:
-            self._early = start_shim()
+            self._early = start_shim(spawned)
 
     def _take_early(self) -> Shim | None:
         shim, self._early = self._early, None
         return shim
 
     async def start(self, ref: str) -> BoxRecord:
-        """Start a box that goes on without us; returns once its main command runs. One that runs is left alone."""
+        """Start a box that goes on without us; returns once its main command runs. One that runs is left alone, and of
+        several who start one at the same moment, one does it and the others wait for it."""
         from engine.runtime.starting import started_box
 
         record = await self.get(ref)
-        if record.status.is_active:
+        if record.status.is_running:
             return record
-        async with started_box(self._context, record, attached=False, shim=self._take_early()) as started:
-            return started.record
+        try:
+            async with started_box(self._context, record, attached=False, shim=self._take_early()) as started:
+                return started.record
+        except InvalidStateError:
+            record = await self.get(record.id)
+            if record.status.is_running:
+                return record
+            raise
 
     @contextlib.asynccontextmanager
     async def start_attached(
@@ -195,6 +209,24 @@ class Runtime:
         from engine.runtime import running
 
         await running.signal_box(self._context, await self.get(ref), signum)
+
+    async def pause(self, ref: str) -> BoxRecord:
+        """Halt a running box where it stands: its processors stop, its memory stays. Raises InvalidStateError."""
+        from engine.runtime import running
+
+        return await running.pause_box(self._context, await self.get(ref))
+
+    async def unpause(self, ref: str) -> BoxRecord:
+        """Let a paused box run on. Raises InvalidStateError when it is not paused."""
+        from engine.runtime import running
+
+        return await running.unpause_box(self._context, await self.get(ref))
+
+    async def update(self, ref: str, changes: BoxChanges) -> BoxRecord:
+        """Change what a box was asked to be. Raises InvalidStateError for what a running box cannot have changed."""
+        from engine.runtime.changes import update_box
+
+        return await update_box(self._context, await self.get(ref), changes)
 
     async def wait(self, ref: str) -> int:
         """Until the box does not run; the main command's exit code."""
@@ -260,6 +292,43 @@ class Runtime:
         async for entry in logs(self._context, record, follow=follow, tail=tail, since=since, until=until):
             yield entry
 
+    async def metrics(self, ref: str) -> BoxMetrics:
+        """What a running box uses now. Raises InvalidStateError when it does not run."""
+        from engine.runtime.metrics import box_metrics
+
+        return await box_metrics(self._context, await self.get(ref))
+
+    async def watch_metrics(self, ref: str, *, interval_s: float = 1.0) -> AsyncIterator[BoxMetrics]:
+        """The same again and again, until the box does not run any more."""
+        from engine.runtime.metrics import watch_metrics
+
+        async for look in watch_metrics(self._context, await self.get(ref), interval_s):
+            yield look
+
+    async def sessions(self, ref: str) -> Sequence[BoxSession]:
+        """The commands in a running box. Raises InvalidStateError when it does not run."""
+        from engine.runtime.metrics import box_sessions
+
+        return await box_sessions(self._context, await self.get(ref))
+
+    async def events(
+        self,
+        *,
+        after_cursor: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        follow: bool = False,
+    ) -> AsyncIterator[BoxEvent]:
+        """What happened to boxes, in order: after the event with that cursor, or since a time. With `follow` also what
+        is still to come, up to `until`; from now on where neither cursor nor time is given. Remember the cursor of the
+        last one to go on after it later."""
+        from engine.runtime.happenings import events
+
+        async for event in events(
+            self._context, after_cursor=after_cursor, since=since, until=until, follow=follow
+        ):
+            yield event
+
     def console_path(self, record: BoxRecord) -> Path:
         """Where the kernel and the agent of the last start wrote."""
         return self.layout.box(record.id).console_log
@@ -298,6 +367,42 @@ class Runtime:
         from engine.runtime.system import runtime_info
 
         return await runtime_info(self._context)
+
+    async def disk_usage(self) -> Sequence[DiskUsage]:
+        """What each kind of thing takes on disk, and how much of it nothing needs."""
+        from engine.runtime.housekeeping import disk_usage
+
+        return await disk_usage(self._context)
+
+    async def box_size(self, ref: str) -> BoxSize:
+        """What a box takes on disk."""
+        from engine.runtime.housekeeping import box_size
+
+        return await box_size(self._context, await self.get(ref))
+
+    async def prunable_boxes(self) -> Sequence[BoxRecord]:
+        """Boxes that have run and do not run now."""
+        from engine.runtime.housekeeping import prunable_boxes
+
+        return await prunable_boxes(self._context)
+
+    async def prune_boxes(self, records: Iterable[BoxRecord]) -> tuple[Sequence[BoxRecord], int]:
+        """Remove those of the boxes that do not run; which ones went, and the bytes that freed."""
+        from engine.runtime.housekeeping import prune_boxes
+
+        return await prune_boxes(self._context, records)
+
+    async def collect_garbage(self, *, dry_run: bool = False) -> Sequence[Reclaimable]:
+        """Delete what nothing needs, or only name it; what it was."""
+        from engine.runtime.housekeeping import collect_garbage
+
+        return await collect_garbage(self._context, dry_run=dry_run)
+
+    async def prune_images(self, *, named_too: bool = False, dry_run: bool = False) -> Sequence[Reclaimable]:
+        """Forget images without a name, with `named_too` all that no box needs; what went."""
+        from engine.runtime.housekeeping import prune_images
+
+        return await prune_images(self._context, named_too=named_too, dry_run=dry_run)
 
     async def doctor(self) -> Sequence[Check]:
         from engine.runtime.doctor import run_checks

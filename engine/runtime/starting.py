@@ -28,6 +28,7 @@ from engine.layout import BoxLayout
 from engine.model import (
     BoxRecord,
     BoxStatus,
+    HealthState,
     NetworkMode,
     StageTimings,
     TerminalSize,
@@ -192,6 +193,10 @@ async def _launch(
         oom_killed=False,
         finished_at=None,
         started_at=utc_now(),
+        restart_count=0,
+        manually_stopped=False,
+        health=HealthState.NONE,
+        health_failures=0,
         ports=() if plan.network is None else plan.network.ports,
     )
     await shim.send(plan)

@@ -13,6 +13,7 @@ from engine.shim.plan import LaunchPlan
 
 def main() -> int:
     lifeline = socket.socket(fileno=int(sys.argv[1]))
+    lifeline.set_inheritable(False)
     from engine.shim.supervisor import Supervisor  # while the starter is still making the plan
 
     plan = _receive_plan(lifeline)

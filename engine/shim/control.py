@@ -2,7 +2,8 @@
 
 {"op": "stop", "signal": 15, "grace_s": 10, "reason": "…"}    → {"ok": true} at once; the end shows in the database
 {"op": "signal", "signal": 10}
-{"op": "pause"} {"op": "resume"}
+{"op": "pause"} {"op": "resume"}                               → {"ok": true} once the box's row says so
+{"op": "change", "plan": {…}}                                  what `boxlite update` changed, see `changes_of_plan`
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import asyncio
 import contextlib
 import json
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import BoxliteError, InvalidArgumentError, RpcTransportError
 from engine.layout import BoxLayout
+from engine.model import RestartKind, RestartPolicy
 from engine.sockets import connect_unix, listen_unix
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class ControlServer:
             order = json.loads(await reader.readline())
             answer = await self._obey(order)
         except BoxliteError as error:
-            answer = {"error": error.message}
+            answer = {"error": error.message, "code": error.code, "hint": error.hint}
         except (ValueError, KeyError, TypeError) as error:
             answer = {"error": f"not an order: {error!r}"}
         with contextlib.suppress(OSError):
@@ -60,19 +62,35 @@ class ControlServer:
             case {"op": "signal", "signal": int(signum)}:
                 supervisor.run.tell_agent({"op": "signal", "signal": signum})
             case {"op": "pause"}:
-                await self._monitor("stop")
+                await supervisor.pause()
             case {"op": "resume"}:
-                await self._monitor("cont")
+                await supervisor.resume()
+            case {"op": "change", "plan": dict(fields)}:
+                supervisor.change_plan(changes_of_plan(fields))
             case _:
                 raise InvalidArgumentError(f"unknown order {order.get('op')!r}")
         return {"ok": True}
 
-    async def _monitor(self, command: str) -> None:
-        await self._supervisor.run.monitor_command(command)
+
+def changes_of_plan(fields: dict[str, object]) -> dict[str, Any]:
+    """The fields of a LaunchPlan that may change while it is carried out, from their JSON. Raises InvalidArgumentError."""
+    changes: dict[str, Any] = {}
+    for name, value in fields.items():
+        match name, value:
+            case "timeout_s" | "auto_stop_s" | "auto_delete_s" | "stop_timeout_s", int() | float():
+                changes[name] = float(value)
+            case "stop_signal", int():
+                changes[name] = value
+            case "restart", {"kind": str(kind), "max_retries": int(retries)}:
+                changes[name] = RestartPolicy(kind=RestartKind(kind), max_retries=retries)
+            case _:
+                raise InvalidArgumentError(f"{name} of a running box cannot be changed")
+    return changes
 
 
 async def ask_shim(box: BoxLayout, order: dict[str, object]) -> dict[str, object]:
-    """Send one order to the shim of a running box. Raises RpcTransportError when it is not there."""
+    """Send one order to the shim of a running box. Raises RpcTransportError when it is not there, and what the shim
+    says when it refuses."""
     try:
         stream = connect_unix(box.shim_socket, timeout_s=ANSWER_TIMEOUT_S)
     except OSError as error:
@@ -80,7 +98,10 @@ async def ask_shim(box: BoxLayout, order: dict[str, object]) -> dict[str, object
     with contextlib.closing(stream):
         answer = await asyncio.to_thread(_exchange, stream, json.dumps(order).encode() + b"\n")
     if "error" in answer:
-        raise RpcTransportError(f"the box's shim refused: {answer['error']}")
+        from engine.portal.failures import error_class
+
+        hint = answer.get("hint")
+        raise error_class(str(answer.get("code")))(str(answer["error"]), hint=str(hint) if hint else None)
     return answer
 
 
@@ -93,7 +114,7 @@ def _exchange(stream: socket.socket, line: bytes) -> dict[str, object]:
             if not chunk:
                 break
             received += chunk
-        answer = json.loads(received or b'{"error": "it ended"}')
+        answer = json.loads(received or b'{"error": "the box has just ended", "code": "stopped"}')
     except (OSError, ValueError) as error:
         raise RpcTransportError(f"the box's shim did not answer: {error}") from error
     return answer if isinstance(answer, dict) else {}

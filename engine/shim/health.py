@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 
 from engine.errors import BoxliteError
 from engine.layout import Layout
@@ -16,14 +17,19 @@ from engine.store import BoxStore
 from guest.wire import portal_pb2 as wire
 
 
-async def watch_health(layout: Layout, plan: LaunchPlan, check: HealthCheck) -> None:
-    """Check until cancelled. As Docker: failures count only after the start period, or once it was healthy."""
+async def watch_health(
+    layout: Layout, plan: LaunchPlan, check: HealthCheck, is_paused: Callable[[], bool]
+) -> None:
+    """Check until cancelled, but not while the box is paused. As Docker: failures count only after the start period, or
+    once it was healthy."""
     started = asyncio.get_running_loop().time()
     state, failures = HealthState.STARTING, 0
     async with BoxStore(layout) as store:
         await store.update_state(plan.box_id, health=state, health_failures=0)
         while True:
             await asyncio.sleep(check.interval_s)
+            if is_paused():
+                continue
             healthy = await _is_healthy(layout, plan, check)
             starting = (
                 state is HealthState.STARTING

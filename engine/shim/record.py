@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from engine.fsutil import remove_tree
 from engine.layout import Layout
 from engine.model import BoxStatus, HealthState, utc_now
 from engine.store import BoxStore
+from engine.store.documents import to_microseconds
 
 if TYPE_CHECKING:
     from engine.shim.plan import LaunchPlan
@@ -61,15 +61,31 @@ async def note_restart(
         )
 
 
-async def delete_when_due(layout: Layout, plan: LaunchPlan, finished_at: datetime) -> None:
-    """Sleep until `--auto-delete` is due and remove the box, unless somebody started or removed it meanwhile."""
-    await asyncio.sleep(plan.auto_delete_s)
+async def note_run(layout: Layout, plan: LaunchPlan) -> None:
+    """The main command runs again."""
+    async with BoxStore(layout) as store:
+        await store.update_state(plan.box_id, started_at=utc_now(), reason="restarted")
+
+
+async def note_pause(layout: Layout, plan: LaunchPlan, *, paused: bool) -> None:
+    """Raises InvalidStateError when the box is not one that can be paused, or resumed, now."""
+    old, new = BoxStatus.RUNNING, BoxStatus.PAUSED
+    if not paused:
+        old, new = new, old
+    async with BoxStore(layout) as store:
+        await store.transition(plan.box_id, new, reason="pause" if paused else "unpause", expect=(old,))
+
+
+async def remove_expired(layout: Layout, box_id: str, finished_us: int) -> None:
+    """Remove a box that has been stopped since `finished_us` (microseconds since 1970), unless somebody started or
+    removed it meanwhile."""
     async with BoxStore(layout) as store:
         try:
-            record = await store.get(plan.box_id)
-            if record.state.finished_at != finished_at:
+            record = await store.get(box_id)
+            finished_at = record.state.finished_at
+            if finished_at is None or to_microseconds(finished_at) != finished_us:
                 return
-            await store.remove(plan.box_id, reason="--auto-delete")
+            await store.remove(box_id, reason="--auto-delete")
         except (NotFoundError, InvalidStateError):
             return
-    remove_tree(layout.box(plan.box_id).root)
+    remove_tree(layout.box(box_id).root)

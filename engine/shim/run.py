@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
+from engine.errors import EngineError
 from engine.layout import BoxLayout
 from engine.net.passt import start_passt
 from engine.process import terminate
@@ -81,7 +82,9 @@ class Run:
         if self._network is not None:
             self._spawn(self._watch_network(self._network))
         if self._plan.vm.template is not None:
-            await (await self._monitor_of_machine()).restore(self._plan.vm.template.state_path)
+            monitor = await self._monitor_of_machine()
+            await monitor.restore(self._plan.vm.template.state_path)
+            self._spawn(self._announce_disk_size(monitor))
 
     async def over(self) -> Ending:
         """Wait for the end of the run."""
@@ -142,6 +145,11 @@ class Run:
                 open_monitor(self._machine.channels.qmp)
             )
         return self._monitor
+
+    async def _announce_disk_size(self, monitor: Monitor) -> None:
+        """Beside the boot: nothing waits for it, and a box whose guest does not know is none the worse."""
+        with contextlib.suppress(EngineError):
+            await monitor.announce_disk_size(self._plan.vm.disk_size_bytes)
 
     # ------------------------------------------------------------ what is followed
 

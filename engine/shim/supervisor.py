@@ -8,12 +8,14 @@ import json
 import pickle
 import signal
 import socket
-import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from engine.errors import BoxliteError
+from engine.errors import BoxliteError, InvalidStateError
 from engine.layout import BoxLayout, Layout
 from engine.shim.control import ControlServer
+from engine.shim.deadlines import Deadlines
 from engine.shim.lifeline import MESSAGE_HEADER
 from engine.shim.plan import RELEASED, LaunchPlan, Verdict
 from engine.shim.restart import backoff_s, should_restart
@@ -32,16 +34,22 @@ class Supervisor:
         self._lifeline = lifeline
         self._lifeline.setblocking(False)
         self.run: Run
-        self.restarts = 0
+        self._restarts = 0
+        self._paused = False
+        self._runs_since = 0.0
         self._verdict: asyncio.Future[Verdict]
+        self._deadlines: Deadlines
         self._stop_asked = asyncio.Event()
         self._collected = asyncio.Event()
-        self._active_at = time.monotonic()
+        self._health: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
 
     async def live(self) -> None:
         loop = asyncio.get_running_loop()
         self._verdict = loop.create_future()
+        self._deadlines = Deadlines(
+            timeout_s=self.plan.timeout_s, auto_stop_s=self.plan.auto_stop_s, stop=self.begin_stop
+        )
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signum, self.begin_stop, "its shim was told to end")
         self._background = [asyncio.create_task(ControlServer(self).serve())]
@@ -49,6 +57,7 @@ class Supervisor:
         ending = await self._first_run()
         while await self._may_restart(ending):
             ending = await self._further_run()
+        self._deadlines.cancel()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -57,7 +66,7 @@ class Supervisor:
         self._say({"exit_code": ending.exit_code, "reason": ending.reason})
 
     async def _first_run(self) -> Ending:
-        self.run = Run(self.plan, self.box, on_activity=self.note_activity)
+        self.run = Run(self.plan, self.box, on_activity=self._deadlines.note_activity)
         try:
             await self.run.launch()
             self._say({"machine": self.run.pid})
@@ -68,7 +77,7 @@ class Supervisor:
             self._say({"error": error.message, "hint": error.hint or ""})
             return Ending(reason=error.message, failed=True)
         finally:
-            await self.run.clean_up()
+            await self._end_run()
 
     async def _let_starter_collect(self, ending: Ending) -> None:
         """The machine still holds the last answers to an attached starter; give it a moment to take them."""
@@ -79,30 +88,40 @@ class Supervisor:
     async def _further_run(self) -> Ending:
         """A run that the restart policy asked for: this process does the starter's part."""
         from engine.shim.reboot import boot_again
+        from engine.shim.record import note_run
 
-        self.run = Run(self.plan, self.box, on_activity=self.note_activity)
+        self.run = Run(self.plan, self.box, on_activity=self._deadlines.note_activity)
         try:
             await self.run.launch()
             await boot_again(self.plan, self.box)
-            await self._after_boot()
+            await note_run(self.layout, self.plan)
+            self._after_boot()
             return await self.run.over()
         except BoxliteError as error:
             return Ending(reason=error.message, failed=True)
         finally:
-            await self.run.clean_up()
+            await self._end_run()
+
+    async def _end_run(self) -> None:
+        if self._health is not None:
+            self._health.cancel()
+            await asyncio.gather(self._health, return_exceptions=True)
+            self._health = None
+        self._paused = False
+        await self.run.clean_up()
 
     async def _may_restart(self, ending: Ending) -> bool:
         booted = self._verdict.done() and self._verdict.result().failure is None
         if not booted or self._stop_asked.is_set():
             return False
-        ran_s = time.monotonic() - self._active_at
-        if not should_restart(self.plan.restart, ending, self.restarts):
+        if not should_restart(self.plan.restart, ending, self._restarts):
             return False
         from engine.shim.record import note_restart
 
-        delay = backoff_s(self.restarts, ran_s)
-        self.restarts += 1
-        await note_restart(self.layout, self.plan, ending, self.restarts, delay)
+        delay = backoff_s(self._restarts, asyncio.get_running_loop().time() - self._runs_since)
+        self._restarts += 1
+        await note_restart(self.layout, self.plan, ending, self._restarts, delay)
+        self._say({"exit_code": ending.exit_code, "restarting": True})
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop_asked.wait(), delay)
         return not self._stop_asked.is_set()
@@ -123,17 +142,19 @@ class Supervisor:
             if verdict.failure is not None:
                 self.run.abort(verdict.failure, verdict.exit_code)
                 return
-            await self._after_boot()
+            self._after_boot()
             if self.plan.attached:
                 await self._follow_attached(reader)
 
     async def _follow_attached(self, reader: asyncio.StreamReader) -> None:
+        """Until the starter ends, which ends the box, unless it has let go of it or was given the end it waited for."""
         try:
             while word := await reader.read(1):
                 if word == RELEASED:
                     return
                 self._collected.set()
-            self.begin_stop("the command it was attached to ended")
+            if not self._collected.is_set():
+                self.begin_stop("the command it was attached to ended")
         except OSError:
             self.begin_stop("the command it was attached to was lost")
         finally:
@@ -143,37 +164,58 @@ class Supervisor:
         with contextlib.suppress(OSError):
             self._lifeline.send(json.dumps(answer).encode() + b"\n")
 
-    # ------------------------------------------------------------ deadlines
+    # ------------------------------------------------------------ while it runs
 
-    async def _after_boot(self) -> None:
+    def _after_boot(self) -> None:
         """The main command runs: the clocks start."""
-        self.note_activity()
-        loop = asyncio.get_running_loop()
-        if self.plan.timeout_s and not self.restarts:
-            reason = f"its --timeout of {self.plan.timeout_s:g} s was over"
-            loop.call_later(self.plan.timeout_s, self.begin_stop, reason)
-        if self.plan.auto_stop_s and not self.restarts:
-            self._background.append(asyncio.create_task(self._watch_idleness()))
-        if self.plan.health is not None and not self.restarts:
+        self._runs_since = asyncio.get_running_loop().time()
+        self._deadlines.begin()
+        if self.plan.health is not None:
             from engine.shim.health import watch_health
 
-            self._background.append(
-                asyncio.create_task(watch_health(self.layout, self.plan, self.plan.health))
+            self._health = asyncio.create_task(
+                watch_health(self.layout, self.plan, self.plan.health, lambda: self._paused)
             )
 
-    def note_activity(self) -> None:
-        self._active_at = time.monotonic()
+    def change_plan(self, changes: dict[str, Any]) -> None:
+        """Take over what `boxlite update` changed on record."""
+        self.plan = replace(self.plan, **changes)
+        self._deadlines.change(timeout_s=self.plan.timeout_s, auto_stop_s=self.plan.auto_stop_s)
 
-    async def _watch_idleness(self) -> None:
-        while (left := self._active_at + self.plan.auto_stop_s - time.monotonic()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(left)
-        self.begin_stop(f"idle for {self.plan.auto_stop_s:g} s (--auto-stop)")
+    async def pause(self) -> None:
+        """Halt the machine's processors. Raises InvalidStateError when the box does not run (yet)."""
+        from engine.shim.record import note_pause
+
+        if not self._verdict.done() or self._stop_asked.is_set() or self._paused:
+            raise InvalidStateError("it is starting, stopping or paused")
+        await self.run.monitor_command("stop")
+        try:
+            await note_pause(self.layout, self.plan, paused=True)
+        except BaseException:
+            await self.run.monitor_command("cont")
+            raise
+        self._paused = True
+        self._deadlines.hold()
+
+    async def resume(self) -> None:
+        """Let it run on. Raises InvalidStateError when it is not paused."""
+        from engine.shim.record import note_pause
+
+        await note_pause(self.layout, self.plan, paused=False)
+        await self._continue()
+
+    async def _continue(self) -> None:
+        self._paused = False
+        await self.run.monitor_command("cont")
+        self._deadlines.resume()
 
     # ------------------------------------------------------------ the end
 
     def begin_stop(self, reason: str, *, signum: int | None = None, grace_s: float | None = None) -> None:
         """Stop the box for good: no restart follows."""
         self._stop_asked.set()
+        if self._paused:
+            self._background.append(asyncio.create_task(self._continue()))
         self.run.begin_stop(
             reason,
             signum=signum or self.plan.stop_signal,
@@ -181,13 +223,13 @@ class Supervisor:
         )
 
     async def _record(self, ending: Ending) -> None:
-        from engine.shim.record import (  # the database is needed now and not before
-            delete_when_due,
-            record_ending,
-        )
+        from engine.shim.record import record_ending  # the database is needed now and not before
 
         finished_at = await record_ending(self.layout, self.plan, ending)
         if self.plan.auto_delete_s and finished_at is not None:
-            self._say({"exit_code": ending.exit_code, "reason": ending.reason})
-            self._lifeline.close()
-            await delete_when_due(self.layout, self.plan, finished_at)
+            from engine.shim.lifeline import start_expiry
+            from engine.store.documents import to_microseconds
+
+            start_expiry(
+                self.layout.home, self.plan.box_id, to_microseconds(finished_at), self.plan.auto_delete_s
+            )

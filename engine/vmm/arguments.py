@@ -34,6 +34,7 @@ CPU_MODELS = {
     (Accel.TCG, "x86_64"): "max",
     (Accel.TCG, "aarch64"): "max",
 }
+BOX_NODE = "box"
 TCG_TRANSLATION_MIB = 128
 KERNEL_ARGS = (
     "reboot=t",
@@ -121,16 +122,19 @@ def _disks(spec: VmSpec) -> tuple[str, ...]:
         ",file.locking=off,cache.direct=off",
         "-device", f"virtio-blk-device,drive=root,serial={ROOT_DISK_SERIAL}",
         *_box_disk(spec),
-        "-device", f"virtio-blk-device,drive=box,serial={BOX_DISK_SERIAL}",
+        "-device", f"virtio-blk-device,drive={BOX_NODE},serial={BOX_DISK_SERIAL}",
     )  # fmt: skip
 
 
 def _box_disk(spec: VmSpec) -> tuple[str, ...]:
     if spec.disk_path is None:
-        return ("-blockdev", f"driver=null-co,node-name=box,size={spec.disk_size_bytes},read-zeroes=on")
+        return (
+            "-blockdev",
+            f"driver=null-co,node-name={BOX_NODE},size={spec.disk_size_bytes},read-zeroes=on",
+        )
     return (
         "-blockdev",
-        "driver=qcow2,node-name=box,discard=unmap,lazy-refcounts=on"
+        f"driver=qcow2,node-name={BOX_NODE},discard=unmap,lazy-refcounts=on"
         f",file.driver=file,file.filename={spec.disk_path},file.discard=unmap"
         ",backing.driver=raw,backing.read-only=on,backing.file.driver=file"
         f",backing.file.filename={spec.base_path},backing.file.locking=off",

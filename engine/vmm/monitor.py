@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import DeadlineError, EngineError
+from engine.vmm.arguments import BOX_NODE
 
 if TYPE_CHECKING:
     from qemu.qmp import QMPClient
@@ -57,6 +58,13 @@ class Monitor:
         """Load the device state at `path` into a machine started with `-incoming defer`; it then runs."""
         await self._ignore_shared_memory()
         await self.execute("migrate-incoming", {"uri": f"file:{path}"})
+
+    async def announce_disk_size(self, size_bytes: int) -> None:
+        """Tell the guest the size of the box's disk, which is not that of the template's. Waits until the machine is
+        restored, when its devices may be changed."""
+        while (await self.execute("query-status"))["status"] == "inmigrate":  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        await self.execute("block_resize", {"node-name": BOX_NODE, "size": size_bytes})
 
     async def _ignore_shared_memory(self) -> None:
         capability = {"capability": "x-ignore-shared", "state": True}

@@ -15,7 +15,7 @@ from pathlib import Path
 from engine.errors import BoxliteError, DeadlineError, EngineError
 from engine.fsutil import locked, remove_tree, scratch_dir, try_lock
 from engine.layout import Layout
-from engine.model import DEFAULT_DISK_SIZE_GB, Accel, SecurityOptions
+from engine.model import MAX_DISK_SIZE_GB, Accel, SecurityOptions
 from engine.progress import Progress, ProgressSink
 from engine.vmm.channels import ConsoleTail, events
 from engine.vmm.machine import Machine, start_machine
@@ -29,6 +29,9 @@ KERNEL_TIMEOUT_S = {Accel.TCG: 20.0, Accel.KVM: 5.0, Accel.HVF: 5.0}
 BOOT_TIMEOUT_S = {Accel.TCG: 90.0, Accel.KVM: 20.0, Accel.HVF: 20.0}
 """Until the agent is ready: 6 to 8 s under tcg on an idle host."""
 ATTEMPTS = 4
+TEMPLATE_DISK_BYTES = MAX_DISK_SIZE_GB * 1024**3
+"""The template's empty disk is as large as any box's may be: a restored kernel still knows its size when it mounts the
+box's, and refuses a file system that goes past the end of its device. It learns the real size a moment later."""
 
 
 def find_template(layout: Layout, shape: Shape) -> Template | None:
@@ -125,7 +128,7 @@ async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, securit
         shape=shape,
         guest=guest,
         share_path=str(scratch / "share"),
-        disk_size_bytes=DEFAULT_DISK_SIZE_GB * 1024**3,
+        disk_size_bytes=TEMPLATE_DISK_BYTES,
         memory_path=str(memory),
         kernel_args=await asyncio.to_thread(clock_args, shape.accel),
     )

@@ -16,12 +16,14 @@ from guest.services.requests import exit_status
 from guest.sessions import Execution, Sessions
 from guest.streams import Reader
 from guest.wire import portal_pb2 as pb
+from guest.wire.constants import MAIN_EXECUTION
 
 _SERVICE = "/boxlite.v1.Execution/"
 _ON_ITS_WAY_S = 30.0
 """How long a call waits for the execution it names: calls of one client may overtake one another."""
 
 _MAX_SIGNAL = 64
+_HEARTBEAT_S = 1.0
 
 
 class ExecutionService:
@@ -31,6 +33,7 @@ class ExecutionService:
         self._container = container
         self._sessions = sessions
         self._activity = activity
+        self._heartbeat: asyncio.TimerHandle | None = None
 
     def __mapping__(self) -> dict[str, Handler]:
         return {
@@ -65,19 +68,35 @@ class ExecutionService:
             timeout_s=request.timeout_ms / 1000,
             privileged=request.privileged,
             detach=request.detach,
+            background=request.background,
         )
         try:
             execution = await self._container.execute(wanted)
         except GuestError as error:
             self._sessions.refuse(request.execution_id, error)
             raise
+        if not execution.background:
+            self._report_while_running(execution)
         return pb.ExecReply(pid=execution.pid)
+
+    def _report_while_running(self, execution: Execution) -> None:
+        """A box in which a command of exec runs is in use, however quiet it is."""
+        execution.ending.add_done_callback(lambda _: self._activity())
+        if self._heartbeat is None:
+            self._beat()
+
+    def _beat(self) -> None:
+        self._heartbeat = None
+        if any(
+            one.running and one.id != MAIN_EXECUTION and not one.background for one in self._sessions.all()
+        ):
+            self._activity()
+            self._heartbeat = asyncio.get_running_loop().call_later(_HEARTBEAT_S, self._beat)
 
     async def attach(self, stream: Stream[Any, Any]) -> None:
         request = await stream.recv_message()
         if request is None:
             return
-        self._activity()
         execution = await self._execution(request.execution_id)
         offsets = (request.stdout_offset, request.stderr_offset)
         readers = [output.attach(offset) for output, offset in zip(execution.outputs, offsets, strict=True)]

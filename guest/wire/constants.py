@@ -6,12 +6,16 @@ earlier client of the port, which QEMU serves one at a time. A client that gets 
 bytes (longer than any HTTP/2 frame, so that an agent in the middle of a dead client's frame gets out of it) and the
 hello again.
 
-Events port: agent → shim, one JSON object a line of at most MAX_EVENT_BYTES:
+Events port, one JSON object a line of at most MAX_EVENT_BYTES. Agent → shim:
     {"event": "ready"}                                        the agent listens
     {"event": "started"}                                      the main command runs
     {"event": "exit", "exit_code": N, "signal": N, "oom_killed": bool, "error": ""}
     {"event": "halted"}                                       disk synced and unmounted; the machine may be killed
-    {"event": "activity"}                                     at most once a second: exec, file transfer, attach input
+    {"event": "activity"}                                     at most once a second: while a command of exec runs, at
+                                                              file transfers, at input to any command
+Shim → agent:
+    {"op": "stop", "signal": N, "grace_ms": N}                end the main command: the signal, SIGKILL after the grace
+    {"op": "signal", "signal": N}                             to the main command
 Output port: agent → shim, the main command's output, as frames: OUTPUT_HEADER (stream 1 or 2, length) and data.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_run_with_stdin_passes_it_through(boxlite: Boxlite, alpine: str) -> None
     [
         (["sh", "-c", "exit 0"], 0),
         (["sh", "-c", "exit 255"], 255),
-        (["sh", "-c", "sh -c 'kill -9 $$'"], 137),
+        (["sh", "-c", "sleep 9 & kill -9 $!; wait $!"], 137),
         (["nonesuch"], 127),
         (["/etc/passwd"], 126),
     ],
@@ -54,7 +55,7 @@ def test_run_exit_status_is_dockers(boxlite: Boxlite, alpine: str, words: list[s
 def test_run_environment_user_directory_and_hostname(boxlite: Boxlite, alpine: str) -> None:
     out = boxlite.out(
         "run", "--rm", "-e", "A=b c", "-w", "/tmp", "-u", "nobody", "--hostname", "hal", alpine,
-        "sh", "-c", "echo $A; pwd; id -un; hostname; cat /proc/1/comm",
+        "sh", "-c", "echo $A; pwd; id -un; hostname; cat /proc/1/comm; true",
     )  # fmt: skip
     assert out.splitlines() == ["b c", "/tmp", "nobody", "hal", "sh"]
 
@@ -80,7 +81,7 @@ def test_fast_commands_lose_no_output(boxlite: Boxlite, alpine: str) -> None:
 
 def test_life_of_a_detached_box(boxlite: Boxlite, alpine: str) -> None:
     box_id = boxlite.out(
-        "run", "-d", "--name", "web", alpine, "sh", "-c", "echo out; echo err >&2; sleep 600"
+        "run", "-d", "--name", "web", alpine, "sh", "-c", "echo out; echo err >&2; sleep 600; true"
     )
     assert boxlite.out("ls", "-q") == box_id
     assert boxlite.out("exec", "web", "cat", "/proc/1/comm") == "sh"
@@ -111,20 +112,42 @@ def test_clock_of_a_box_is_the_hosts(boxlite: Boxlite, alpine: str) -> None:
     assert abs(int(boxlite.out("run", "--rm", alpine, "date", "+%s")) - time.time()) < 5
 
 
-def test_published_port_reaches_the_box_and_the_box_reaches_the_host(boxlite: Boxlite, alpine: str) -> None:
+def test_published_port_reaches_the_box(boxlite: Boxlite, alpine: str) -> None:
     boxlite("run", "-d", "--name", "srv", "-p", "127.0.0.1::8080", alpine,
-            "sh", "-c", "while :; do echo hello | nc -l -p 8080; done", check=True)  # fmt: skip
+            "sh", "-c", "while :; do nc -l -p 8080 -e cat; done", check=True)  # fmt: skip
     (shown,) = json.loads(boxlite.out("inspect", "srv"))
-    number = next(int(port["HostPort"]) for port in shown["Network"]["Ports"])
+    (port,) = shown["Network"]["Ports"]
+    assert (port["HostIp"], port["BoxPort"]) == ("127.0.0.1", 8080)
     deadline = time.monotonic() + 20
     answer = b""
     while answer != b"hello\n" and time.monotonic() < deadline:
-        answer = subprocess.run(
-            ["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{number}; head -1 <&3"],
-            capture_output=True,
-            timeout=10,
-        ).stdout
+        with socket.create_connection(("127.0.0.1", port["HostPort"]), timeout=10) as client:
+            client.sendall(b"hello\n")
+            answer = client.recv(100)
     assert answer == b"hello\n"
+
+
+def test_taken_host_port_is_named_before_anything_starts(boxlite: Boxlite, alpine: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        number = holder.getsockname()[1]
+        done = boxlite("run", "--rm", "-p", f"127.0.0.1:{number}:80", alpine, "true")
+    assert done.returncode == 125
+    assert f"127.0.0.1:{number}/tcp" in done.stderr.decode()
+    assert boxlite.out("ls", "-aq") == ""
+
+
+def test_box_reaches_the_hosts_loopback_by_its_name(boxlite: Boxlite, alpine: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        command = boxlite.popen(
+            "run", "--rm", alpine, "sh", "-c", f"echo from the box | nc -w 5 host.boxlite.internal {number}",
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        server.settimeout(60)
+        client, _ = server.accept()
+        with client:
+            assert client.makefile().readline() == "from the box\n"
+        assert command.wait(timeout=30) in (0, 1)
 
 
 def test_network_disabled_leaves_no_interface(boxlite: Boxlite, alpine: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import stat
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.disks.base import ensure_base, ensure_base_from_rootfs
+from engine.disks.base import base_keys, ensure_base, ensure_base_from_rootfs, remove_abandoned, remove_base
 from engine.disks.qcow2 import create_overlay
 from engine.errors import ImageError, NotFoundError, ResourceExhaustedError
+from engine.fsutil import locked
 from engine.layout import Layout
 from engine.model import RuntimeConfig
+from engine.progress import Progress
 from tests.framework.ext4 import Ext4Image
 from tests.framework.image_builder import (
     Entry,
@@ -338,3 +341,69 @@ async def test_layers_of_many_files_and_many_layers_fit(layout: Layout) -> None:
     disk = await disk_of(layout, *layers)
     assert len(disk.names("/many/7")) == 702
     assert disk.exists("/layer-125")
+
+
+async def test_leftovers_of_a_killed_build_are_removed_by_the_next_one(layout: Layout) -> None:
+    left = layout.tmp_dir / "base-of-somebody-1"
+    left.mkdir()
+    (left / "half").write_bytes(b"x" * 9000)
+    busy = layout.tmp_dir / "base-of-a-living-one-1"
+    busy.mkdir()
+    with locked(layout.locks_dir / "base-of-a-living-one-1.lock"):
+        await disk_of(layout, [file("a", b"1")])
+        assert not left.exists()
+        assert busy.exists()
+    assert remove_abandoned(layout) > 0
+    assert not busy.exists()
+
+
+async def test_removed_base_is_gone_and_made_again_when_asked(layout: Layout) -> None:
+    image = await store_image(layout, build_image([[file("a", b"1")]]))
+    disk = await ensure_base(layout, image, size_gb=1)
+    (key,) = base_keys(layout)
+    assert remove_base(layout, key) > 0
+    assert (base_keys(layout), Path(disk.base_path).exists()) == ([], False)
+    assert remove_base(layout, key) == 0
+    assert await ensure_base(layout, image, size_gb=1) == disk
+
+
+async def test_bases_asked_for_at_once_are_made_once(layout: Layout) -> None:
+    image = await store_image(layout, build_image([[file("a", os.urandom(1 << 20))]]))
+    seen: list[Progress] = []
+    disks = await asyncio.gather(
+        *(ensure_base(layout, image, size_gb=1, progress=seen.append) for _ in range(6))
+    )
+    assert len(set(disks)) == 1
+    assert len([step for step in seen if step.stage == "base"]) == 1
+
+
+async def test_full_disk_is_said_and_leaves_nothing(layout: Layout, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() != 0 or not mounted(small):
+        pytest.skip("making a small file system to fill needs root and mounts")
+    try:
+        home = Layout(small / "home")
+        home.ensure()
+        image = await store_image(home, build_image([[file("a", os.urandom(14 << 20))]], compression="none"))
+        with pytest.raises(ResourceExhaustedError, match=r"needs \d+ MiB, but \d+ MiB are free"):
+            await ensure_base(home, image, size_gb=1)
+        assert base_keys(home) == []
+        assert not list(home.tmp_dir.iterdir())
+        packed = await store_image(
+            home, build_image([[file("zeros", bytes(60 << 20) + b"x")]]), "localhost/b"
+        )
+        with pytest.raises(ResourceExhaustedError):
+            await ensure_base(home, packed, size_gb=1)
+        assert base_keys(home) == []
+        assert not list(home.tmp_dir.iterdir())
+    finally:
+        unmount(small)
+
+
+def unmount(directory: Path) -> None:
+    subprocess.run(("umount", directory), check=True)
+
+
+def mounted(directory: Path) -> bool:
+    return subprocess.run(("mount", "-t", "tmpfs", "-o", "size=24m", "none", directory)).returncode == 0

@@ -1,0 +1,33 @@
+"""`boxlite pause`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+from boxlite_cli.targets import for_each
+
+
+def pause(boxes: Annotated[list[str], typer.Argument(metavar="BOX…")], settings: Settings) -> int:
+    """Halt running boxes where they stand.
+
+    Their memory stays as it is; `boxlite unpause` lets them run on. Prints each box as it was named.
+    """
+    return run_async(_pause(settings, boxes))
+
+
+async def _pause(settings: Settings, boxes: list[str]) -> int:
+    async with settings.open_runtime() as runtime:
+
+        async def act(ref: str) -> str:
+            await runtime.pause(ref)
+            return ref
+
+        return await for_each(boxes, act, debug=settings.debug)
+
+
+COMMAND = as_command(pause, "pause", examples="boxlite pause web db")

@@ -1,0 +1,33 @@
+"""`boxlite unpause`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+from boxlite_cli.targets import for_each
+
+
+def unpause(boxes: Annotated[list[str], typer.Argument(metavar="BOX…")], settings: Settings) -> int:
+    """Let paused boxes run on.
+
+    Prints each box as it was named.
+    """
+    return run_async(_unpause(settings, boxes))
+
+
+async def _unpause(settings: Settings, boxes: list[str]) -> int:
+    async with settings.open_runtime() as runtime:
+
+        async def act(ref: str) -> str:
+            await runtime.unpause(ref)
+            return ref
+
+        return await for_each(boxes, act, debug=settings.debug)
+
+
+COMMAND = as_command(unpause, "unpause", examples="boxlite unpause web db")

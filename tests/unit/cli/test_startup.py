@@ -1,0 +1,54 @@
+"""What a command costs before it does anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+HEAVY = {
+    "aiosqlite", "click", "google", "grpc", "jinja2", "msgspec", "oras", "pydantic", "requests", "rich", "tarfile",
+    "yaml", "zstandard",
+}  # fmt: skip
+
+
+def loaded_by(statement: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{statement}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(ROOT)},
+        cwd="/",
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_startup_of_the_app_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import boxlite_cli.app")
+    assert not loaded & (HEAVY | {"asyncio", "engine.runtime"})
+    assert not [name for name in loaded if name.startswith("boxlite_cli.commands.")]
+
+
+@pytest.mark.parametrize("module", ["run", "exec", "create", "ls", "start", "stop", "logs", "inspect"])
+def test_startup_of_a_command_loads_nothing_heavy(module: str) -> None:
+    assert not loaded_by(f"import boxlite_cli.app, boxlite_cli.commands.{module}") & HEAVY
+
+
+def test_startup_parsing_a_command_line_loads_no_pydantic() -> None:
+    statement = """
+from boxlite_cli.app import build_root
+root = build_root()
+with root.make_context('boxlite', ['--home', '/x', 'run']) as ctx:
+    command = root.get_command(ctx, 'run')
+    command.make_context('run', ['--rm', '-e', 'A=1', '--cpus', '2', 'alpine', 'true'], parent=ctx)
+"""
+    assert not loaded_by(statement) & HEAVY
+
+
+def test_startup_of_version_loads_almost_nothing() -> None:
+    statement = "sys.argv = ['boxlite', '--version']\nimport boxlite_cli.__main__ as m\ntry: m.main()\nexcept SystemExit: pass"
+    assert not loaded_by(statement) & (HEAVY | {"typer", "boxlite_cli.app", "engine.model"})
