@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
+from boxlite_cli.early import begin
+
 
 def open_standard_streams() -> None:
     """Point standard streams that the caller closed at nothing, or the next file we open would take their place."""
@@ -26,6 +28,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
         sys.exit(print_version())
+    begin(arguments)
     from boxlite_cli.app import run
 
     sys.exit(run(arguments))

@@ -103,7 +103,7 @@ class LiveDisplay:
             rich = self._started()
             key = (progress.stage, progress.item)
             if key not in self._tasks:
-                self._tasks[key] = rich.add_task(_title(progress), total=progress.total)
+                self._tasks[key] = rich.add_task(_title(progress), total=progress.total, amount="")
             rich.update(
                 self._tasks[key],
                 completed=progress.done,

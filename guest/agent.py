@@ -156,7 +156,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
         device = os.open(paths[PORTAL_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         poller.register(PortalPort(device, server.new_connection))
     prepare_network()
-    await warm_up(server.new_connection, reaper)
+    await warm_up(server.new_connection, reaper, box)
     gc.collect()
     gc.freeze()
     events.send({"event": "ready"})

@@ -25,10 +25,6 @@ class Cgroup:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @property
-    def procs_path(self) -> Path:
-        return self.path / "cgroup.procs"
-
     def create(self) -> Cgroup:
         self.path.mkdir(exist_ok=True)
         return self

@@ -1,8 +1,8 @@
 """crun, the container runtime: the only module that knows its command line and its messages.
 
-crun leaves cgroups alone (`--cgroup-manager=disabled`): a shell of one line enters the group before it becomes crun, so
-that not one process of an execution is ever outside of it. It always detaches: the container's processes become
-children of process 1, which learns their real wait status.
+crun leaves cgroups alone (`--cgroup-manager=disabled`): it is started in the execution's own, so that not one process of
+it is ever outside. It always detaches: the container's processes become children of process 1, which learns their real
+wait status.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from guest.reaper import Reaper
 from guest.sessions import Execution
 
 _CRUN = "/usr/bin/crun"
-_SHELL = ("/usr/bin/busybox", "sh", "-c", 'echo 0 > "$0" && exec "$@"')
 _CONSOLE_TIMEOUT_S = 10.0
 _LOG_BYTES = 16 * 1024
 
@@ -66,16 +65,15 @@ class Crun:
         pipes = None if execution.tty else execution.open_pipes()
         console_option = (f"--console-socket={console.path}",) if console else ()
         argv = (
-            *_SHELL, str(execution.cgroup.procs_path),
             *self._global, f"--log={log}", "--log-format=json", *verb, f"--pid-file={pid_file}", *console_option, *target,
         )  # fmt: skip
         try:
             if pipes is not None:
                 _, status = self._reaper.spawn(
-                    argv, stdin=pipes.stdin, stdout=pipes.stdout, stderr=pipes.stderr
+                    argv, cgroup=execution.cgroup, stdin=pipes.stdin, stdout=pipes.stdout, stderr=pipes.stderr
                 )
             else:
-                _, status = self._reaper.spawn(argv)
+                _, status = self._reaper.spawn(argv, cgroup=execution.cgroup)
         finally:
             if pipes is not None:
                 pipes.close()

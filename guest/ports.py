@@ -149,6 +149,7 @@ class PortalPort(Port):
         super().__init__(fd)
         self._make_protocol = make_protocol
         self._session: PortTransport | None = None
+        self._next: PortTransport | None = self._prepare_session()
         self._preamble = b""
         self._reading_paused = False
 
@@ -188,10 +189,18 @@ class PortalPort(Port):
         nonce = data[end - NONCE_BYTES : end]
         self.discard()
         self.write(REPLY_MAGIC + nonce)
-        self._session = PortTransport(self, self._make_protocol())
-        self._session.protocol.connection_made(self._session)
+        self._session, self._next = self._next, None
+        if self._session is None:
+            self._session = self._prepare_session()
+        self._session.open()
         if rest := data[end:]:
             self._feed(rest)
+
+    def _prepare_session(self) -> PortTransport:
+        """The next client's session, with all that needs no client done: a template then has it ready."""
+        session = PortTransport(self, self._make_protocol())
+        session.protocol.connection_made(session)
+        return session
 
     def _client_gone(self) -> None:
         self.discard()
@@ -226,12 +235,21 @@ class PortTransport(asyncio.Transport):
         self._port = port
         self._closing = False
         self._writing_paused = False
+        self._unsent: bytearray | None = bytearray()
+
+    def open(self) -> None:
+        """The client is there: send what was written before."""
+        unsent, self._unsent = self._unsent, None
+        if unsent:
+            self._port.write(unsent)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._closing:
+        if self._unsent is not None:
+            self._unsent += data
+        elif not self._closing:
             self._port.write(data)
 
     def is_closing(self) -> bool:

@@ -12,9 +12,11 @@ import signal
 from collections import OrderedDict
 from collections.abc import Sequence
 
-_UNCLAIMED_KEPT = 1024
+from guest.cgroups import Cgroup
+from guest.spawn import spawn_in_cgroup
 
-SpawnAction = tuple[int, int, int] | tuple[int, int] | tuple[int, int, str, int, int]
+_UNCLAIMED_KEPT = 1024
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"}
 
 
 class Reaper:
@@ -59,30 +61,20 @@ class Reaper:
         self,
         argv: Sequence[str],
         *,
+        cgroup: Cgroup,
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
-        env: dict[str, str] | None = None,
     ) -> tuple[int, asyncio.Future[int]]:
-        """Start `argv` (an absolute path first); a stream that is None is /dev/null. Return its id and wait status.
-
-        posix_spawn rather than fork: copying this process's page tables is what would cost.
-        """
-        actions: list[SpawnAction] = []
-        for number, fd in enumerate((stdin, stdout, stderr)):
-            if fd is None:
-                flags = os.O_RDONLY if number == 0 else os.O_WRONLY
-                actions.append((os.POSIX_SPAWN_OPEN, number, "/dev/null", flags, 0))
-            else:
-                actions.append((os.POSIX_SPAWN_DUP2, fd, number))
-        pid = os.posix_spawn(
-            argv[0],
-            list(argv),
-            env if env is not None else {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"},
-            file_actions=actions,
-            setsigmask=[],
-            setsigdef=[signal.SIGPIPE, signal.SIGCHLD],
-        )
+        """Start `argv` (an absolute path first) in a cgroup; a stream that is None is /dev/null. Return its id and wait
+        status. Raises OSError."""
+        cgroup_fd = os.open(cgroup.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            pid = spawn_in_cgroup(
+                argv, _ENVIRONMENT, cgroup_fd=cgroup_fd, stdin=stdin, stdout=stdout, stderr=stderr
+            )
+        finally:
+            os.close(cgroup_fd)
         self._unclaimed.pop(pid, None)
         return pid, self.watch(pid)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.protocol import H2Protocol
 
+from guest.cgroups import Cgroup
 from guest.ports import PortalPort, PortPoller
 from guest.reaper import Reaper
 from guest.wire import portal_pb2 as pb
@@ -52,10 +53,10 @@ async def say_hello(connected: socket.socket) -> None:
         raise ConnectionError("the agent answered something else than our nonce")
 
 
-async def warm_up(new_connection: Callable[[], asyncio.Protocol], reaper: Reaper) -> None:
+async def warm_up(new_connection: Callable[[], asyncio.Protocol], reaper: Reaper, cgroup: Cgroup) -> None:
     """Serve a few calls to ourselves and run the programs that will be needed."""
     for argv in _PROGRAMS:
-        _, status = reaper.spawn(argv)
+        _, status = reaper.spawn(argv, cgroup=cgroup)
         await status
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from boxlite_cli import early
 from boxlite_cli.command import as_command
 from boxlite_cli.parsers import parse_duration
 from boxlite_cli.progress import progress_display
@@ -38,6 +39,7 @@ def restart(
 async def _restart(settings: Settings, boxes: list[str], timeout_s: float | None) -> int:
     with progress_display() as display:
         async with settings.open_runtime(display.show) as runtime:
+            runtime.prepare_start(early.take())
 
             async def act(ref: str) -> str:
                 await runtime.restart(ref, timeout_s=timeout_s)

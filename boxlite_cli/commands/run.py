@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from boxlite_cli import early
 from boxlite_cli.command import as_command
 from boxlite_cli.exec_options import check_terminal
 from boxlite_cli.failures import say
@@ -72,7 +73,7 @@ async def _run(
     with progress_display(quiet=identity.quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             with new_id_file(identity.cidfile) as write_id:
-                runtime.prepare_start()
+                runtime.prepare_start(early.take())
                 record = await runtime.create(spec, name=identity.name, pull=pull)
                 write_id(record.id)
             if spec.detach:

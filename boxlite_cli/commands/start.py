@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from boxlite_cli import early
 from boxlite_cli.command import as_command
 from boxlite_cli.failures import NotATerminalError
 from boxlite_cli.parsers import parse_detach_keys
@@ -50,6 +51,7 @@ def start(
 async def _start_all(settings: Settings, boxes: list[str]) -> int:
     with progress_display() as display:
         async with settings.open_runtime(display.show) as runtime:
+            runtime.prepare_start(early.take())
 
             async def act(ref: str) -> str:
                 await runtime.start(ref)
@@ -61,6 +63,7 @@ async def _start_all(settings: Settings, boxes: list[str]) -> int:
 async def _start_attached(settings: Settings, box: str, interactive: bool, detach_keys: bytes) -> int:
     with progress_display() as display:
         async with settings.open_runtime(display.show) as runtime:
+            runtime.prepare_start(early.take())
             record = await runtime.get(box)
             tty = record.spec.tty
             if tty and interactive and not is_terminal(0):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from engine.errors import InvalidStateError, PortalError
+from engine.errors import InvalidStateError, PortalError, RpcTransportError
 from engine.model import ExitStatus, TerminalSize
 from engine.portal.failures import printable, translated
 from guest.wire import portal_pb2 as wire
@@ -67,13 +67,21 @@ class Execution:
     last 256 KiB of each stream. A reader that is slow holds the command back.
     """
 
-    def __init__(self, session: GuestSession, execution_id: str, *, tty: bool = False) -> None:
+    def __init__(
+        self,
+        session: GuestSession,
+        execution_id: str,
+        *,
+        tty: bool = False,
+        recorded_end: Callable[[], Awaitable[ExitStatus | None]] | None = None,
+    ) -> None:
         self._session = session
         self.id = execution_id
         self.tty = tty
         self.stdout = OutputStream(self)
         self.stderr = OutputStream(self)
         self.released = False
+        self._recorded_end = recorded_end
         self._reader: asyncio.Task[None] | None = None
         self._waiter: asyncio.Task[ExitStatus] | None = None
         self._input: asyncio.Queue[bytes | None] | None = None
@@ -113,8 +121,15 @@ class Execution:
             self._waiter = asyncio.create_task(self._wait())
 
     async def _wait(self) -> ExitStatus:
-        with translated("wait"):
-            reply = await self._session.wait(wire.WaitRequest(execution_id=self.id))
+        try:
+            with translated("wait"):
+                reply = await self._session.wait(wire.WaitRequest(execution_id=self.id))
+        except RpcTransportError:
+            # The machine may be gone because the command ended: then its end is on record.
+            ending = None if self._recorded_end is None else await self._recorded_end()
+            if ending is None:
+                raise
+            return ending
         return exit_status(reply.status)
 
     async def wait(self) -> ExitStatus:

@@ -55,15 +55,12 @@ class GuestSession:
             )
 
         unary = channel.unary_unary
-        self.guest_init = call(unary, "Guest", "Init", wire.InitReply)
+        self.boot = call(unary, "Guest", "Boot", wire.BootReply)
         self.ping = call(unary, "Guest", "Ping", wire.PingReply)
         self.shutdown = call(unary, "Guest", "Shutdown", wire.ShutdownReply)
         self.quiesce = call(unary, "Guest", "Quiesce", wire.QuiesceReply)
         self.thaw = call(unary, "Guest", "Thaw", wire.ThawReply)
         self.metrics = call(unary, "Guest", "Metrics", wire.MetricsReply)
-        self.container_init = call(unary, "Container", "Init", wire.ContainerInitReply)
-        self.container_start = call(unary, "Container", "Start", wire.ContainerStartReply)
-        self.container_stop = call(unary, "Container", "Stop", wire.ContainerStopReply)
         self.exec = call(unary, "Execution", "Exec", wire.ExecReply)
         self.attach = call(channel.unary_stream, "Execution", "Attach", wire.Output)
         self.send_input = call(channel.stream_unary, "Execution", "SendInput", wire.InputReply)

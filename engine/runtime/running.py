@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import secrets
 from collections.abc import AsyncIterator
 
 from engine.errors import BoxliteError, InvalidStateError, NotFoundError, RpcTransportError, StoppedError
 from engine.fsutil import tail_lines
-from engine.model import BoxRecord, BoxStatus, ExecSpec
+from engine.model import BoxRecord, BoxStatus, ExecSpec, ExitStatus
 from engine.portal.execution import Execution
 from engine.portal.failures import translated
 from engine.portal.session import GuestSession, open_session
@@ -21,6 +22,7 @@ from engine.shim.control import ask_shim
 from guest.wire.constants import MAIN_EXECUTION
 
 ENDING_POLL_S = 0.01
+RECORD_TIMEOUT_S = 10.0
 
 
 @contextlib.asynccontextmanager
@@ -89,11 +91,26 @@ async def executing(context: Context, record: BoxRecord, spec: ExecSpec) -> Asyn
 async def attached(context: Context, record: BoxRecord) -> AsyncIterator[Execution]:
     """The main command of a running box; what it printed last (256 KiB a stream) comes first."""
     async with session_with(context, record, "attach") as session:
-        execution = Execution(session, MAIN_EXECUTION, tty=record.spec.tty)
+        execution = Execution(
+            session,
+            MAIN_EXECUTION,
+            tty=record.spec.tty,
+            recorded_end=functools.partial(_recorded_end, context, record),
+        )
         try:
             yield execution
         finally:
             await execution.close()
+
+
+async def _recorded_end(context: Context, record: BoxRecord) -> ExitStatus | None:
+    """How the main command ended, from the record; None when the box failed, is gone, or has not ended."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(RECORD_TIMEOUT_S):
+            now = await wait_inactive(context, record)
+            if now.status is BoxStatus.STOPPED and now.state.exit_code is not None:
+                return ExitStatus(exit_code=now.state.exit_code, oom_killed=now.state.oom_killed)
+    return None
 
 
 async def stop_box(

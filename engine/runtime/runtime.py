@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -136,12 +137,13 @@ class Runtime:
 
     # ------------------------------------------------------------ starting and stopping
 
-    def prepare_start(self) -> None:
-        """Begin what every start needs, beside whatever comes before it. Saves its time, changes nothing."""
+    def prepare_start(self, spawned: tuple[int, socket.socket] | None = None) -> None:
+        """Begin what every start needs, beside whatever comes before it. Saves its time, changes nothing. `spawned` is a
+        shim that was spawned still earlier (engine.shim.spawn)."""
         from engine.shim.lifeline import start_shim
 
         if self._early is None:
-            self._early = start_shim()
+            self._early = start_shim(spawned)
 
     def _take_early(self) -> Shim | None:
         shim, self._early = self._early, None

@@ -7,19 +7,17 @@ import contextlib
 import json
 import os
 import pickle
-import signal
 import socket
 import struct
-import sys
 import threading
 from pathlib import Path
 
 from engine.errors import BoxliteError, EngineError
 from engine.process import process_start_ticks
 from engine.shim.plan import COLLECTED, RELEASED, LaunchPlan, Verdict
+from engine.shim.spawn import spawn_module, spawn_shim
 
 MESSAGE_HEADER = struct.Struct(">I")
-SOURCE_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Shim:
@@ -96,19 +94,15 @@ def _error(answer: dict[str, object]) -> BoxliteError:
     return EngineError(str(answer["error"]), hint=str(hint) if hint else None)
 
 
-def start_shim() -> Shim:
-    """Start a shim that waits for its plan. It is a session leader with nothing of ours but the lifeline."""
-    ours, theirs = socket.socketpair()
+def start_shim(spawned: tuple[int, socket.socket] | None = None) -> Shim:
+    """Start a shim that waits for its plan, or take over one that was spawned earlier. It is a session leader with
+    nothing of ours but the lifeline."""
     try:
-        os.set_inheritable(theirs.fileno(), True)
-        pid = _spawn_module("engine.shim", str(theirs.fileno()))
+        pid, lifeline = spawned or spawn_shim()
     except OSError as error:
-        ours.close()
         raise EngineError(f"the box's shim could not be started: {error.strerror}") from error
-    finally:
-        theirs.close()
-    ours.setblocking(False)
-    return Shim(pid, process_start_ticks(pid) or 0, ours)
+    lifeline.setblocking(False)
+    return Shim(pid, process_start_ticks(pid) or 0, lifeline)
 
 
 def start_expiry(home: Path, box_id: str, finished_us: int, after_s: float) -> None:
@@ -116,27 +110,4 @@ def start_expiry(home: Path, box_id: str, finished_us: int, after_s: float) -> N
 
     Raises OSError when it cannot be started.
     """
-    _spawn_module("engine.shim.expiry", str(home), box_id, str(finished_us), str(after_s))
-
-
-def _spawn_module(module: str, *arguments: str) -> int:
-    """Start one of our modules as a session leader with an environment of its own; its process id."""
-    environment = {
-        "PATH": os.defpath,
-        "PYTHONPATH": str(SOURCE_ROOT),
-        "PYTHONSAFEPATH": "1",
-        "LC_ALL": "C.UTF-8",
-    }
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        return os.posix_spawn(
-            sys.executable,
-            (sys.executable, "-m", module, *arguments),
-            environment,
-            file_actions=[(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=(signal.SIGPIPE, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM),
-        )
-    finally:
-        os.close(null)
+    spawn_module("engine.shim.expiry", str(home), box_id, str(finished_us), str(after_s))

@@ -21,10 +21,11 @@ from engine.vmm.channels import ConsoleTail, events
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import open_monitor
 from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
+from engine.vmm.tsc import clock_args
 from guest.wire.constants import PORTAL_PORTS
 
 KERNEL_TIMEOUT_S = {Accel.TCG: 20.0, Accel.KVM: 5.0, Accel.HVF: 5.0}
-"""Until the first word on the console. About one boot in fifty hangs before it under tcg, and is then tried again."""
+"""Until the first word on the console."""
 BOOT_TIMEOUT_S = {Accel.TCG: 90.0, Accel.KVM: 20.0, Accel.HVF: 20.0}
 """Until the agent is ready: 6 to 8 s under tcg on an idle host."""
 ATTEMPTS = 4
@@ -129,6 +130,7 @@ async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, securit
         share_path=str(scratch / "share"),
         disk_size_bytes=TEMPLATE_DISK_BYTES,
         memory_path=str(memory),
+        kernel_args=await asyncio.to_thread(clock_args, shape.accel),
     )
     portals = [scratch / "sockets" / f"portal-{n}.sock" for n in range(PORTAL_PORTS)]
     log_path = scratch / "qemu.log"

@@ -12,7 +12,7 @@ from grpclib.server import Stream
 from guest.container import Container, ExecutionRequest
 from guest.errors import GuestError
 from guest.services.calls import streaming, unary
-from guest.services.container import exit_status
+from guest.services.requests import exit_status
 from guest.sessions import Execution, Sessions
 from guest.streams import Reader
 from guest.wire import portal_pb2 as pb

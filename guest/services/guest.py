@@ -13,6 +13,7 @@ from guest import identity
 from guest.container import Container, Identity
 from guest.errors import GuestError
 from guest.services.calls import unary
+from guest.services.requests import container_request
 from guest.wire import portal_pb2 as pb
 from guest.wire.constants import AGENT_VERSION
 
@@ -32,6 +33,7 @@ class GuestService:
     def __mapping__(self) -> dict[str, Handler]:
         return {
             f"{_SERVICE}Init": unary(self.init, pb.InitRequest, pb.InitReply),
+            f"{_SERVICE}Boot": unary(self.boot, pb.BootRequest, pb.BootReply),
             f"{_SERVICE}Ping": unary(self.ping, pb.PingRequest, pb.PingReply),
             f"{_SERVICE}Shutdown": unary(self.shutdown, pb.ShutdownRequest, pb.ShutdownReply),
             f"{_SERVICE}Quiesce": unary(self.quiesce, pb.QuiesceRequest, pb.QuiesceReply),
@@ -61,6 +63,14 @@ class GuestService:
             )
         )
         return pb.InitReply(version=AGENT_VERSION, kernel_release=os.uname().release)
+
+    async def boot(self, request: pb.BootRequest) -> pb.BootReply:
+        wanted = container_request(self._container, request.container)
+        machine = await self.init(request.machine)
+        await self._container.initialize(await self.identity(), wanted)
+        if not wanted.files_only:
+            await self._container.start()
+        return pb.BootReply(machine=machine, pid=self._container.main.pid)
 
     async def ping(self, _: pb.PingRequest) -> pb.PingReply:
         return pb.PingReply(

@@ -16,6 +16,22 @@ class AttachRequest(_message.Message):
     stdout_offset: int
     def __init__(self, execution_id: _Optional[str] = ..., stdout_offset: _Optional[int] = ..., stderr_offset: _Optional[int] = ...) -> None: ...
 
+class BootReply(_message.Message):
+    __slots__ = ["machine", "pid"]
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    machine: InitReply
+    pid: int
+    def __init__(self, machine: _Optional[_Union[InitReply, _Mapping]] = ..., pid: _Optional[int] = ...) -> None: ...
+
+class BootRequest(_message.Message):
+    __slots__ = ["container", "machine"]
+    CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    container: ContainerInitRequest
+    machine: InitRequest
+    def __init__(self, machine: _Optional[_Union[InitRequest, _Mapping]] = ..., container: _Optional[_Union[ContainerInitRequest, _Mapping]] = ...) -> None: ...
+
 class ContainerInitReply(_message.Message):
     __slots__ = ["pid"]
     PID_FIELD_NUMBER: _ClassVar[int]

@@ -296,6 +296,14 @@ def test_terminal_detach_keys_leave_the_box_running(boxlite: Any, alpine: str) -
     child.close()
     assert child.exitstatus == 0
     assert boxlite.out("inspect", "-f", "{{.State.Running}}", "kept") == "true"
+
+
+def test_attach_exit_code_is_the_main_commands(boxlite: Any, alpine: str) -> None:
+    child = on_terminal(boxlite, "run", "--name", "kept", "-it", alpine, "sh")
+    child.expect_exact("# ")
+    child.send("\x10\x11")
+    child.expect(pexpect.EOF)
+    child.close()
     again = on_terminal(boxlite, "attach", "kept")
     again.sendline("exit 4")
     again.expect(pexpect.EOF)

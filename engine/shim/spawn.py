@@ -1,0 +1,47 @@
+"""Starting one of our own modules as a process. Imports next to nothing, so that a command can do it first of all and
+load the rest of itself beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+SOURCE_ROOT = __file__.rpartition("/engine/")[0]
+
+
+def spawn_module(module: str, *arguments: str) -> int:
+    """Start a module as a session leader with an environment of its own; its process id. Raises OSError."""
+    environment = {
+        "PATH": os.defpath,
+        "PYTHONPATH": SOURCE_ROOT,
+        "PYTHONSAFEPATH": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            (sys.executable, "-m", module, *arguments),
+            environment,
+            file_actions=[(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=(signal.SIGPIPE, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM),
+        )
+    finally:
+        os.close(null)
+
+
+def spawn_shim() -> tuple[int, socket.socket]:
+    """Start a shim that waits for its plan: its process id and our end of the lifeline. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    try:
+        os.set_inheritable(theirs.fileno(), True)
+        return spawn_module("engine.shim", str(theirs.fileno())), ours
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
