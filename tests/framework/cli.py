@@ -48,7 +48,11 @@ class Boxlite:
         return [str(COMMAND), *words]
 
     def environment(self, **env: str) -> dict[str, str]:
-        keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TERM") if name in os.environ}
+        keep = {
+            name: os.environ[name]
+            for name in ("PATH", "HOME", "LANG", "TERM", "PYTHONPATH")
+            if name in os.environ
+        }
         return {**keep, **self.env, **env, "BOXLITE_HOME": str(self.home)}
 
     def popen(self, *words: str, **options: object) -> subprocess.Popen[bytes]:
