@@ -14,6 +14,7 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.views import box_object, image_object
 from engine.errors import ImageNotFoundError, InvalidArgumentError, NotFoundError
+from engine.model import BoxRecord
 
 if TYPE_CHECKING:
     from engine.runtime import Runtime
@@ -34,6 +35,9 @@ def inspect(
         typer.Option("--format", "-f", metavar="FORMAT", help="json, yaml or a template. [default: json]"),
     ] = None,
     latest: Annotated[bool, typer.Option("--latest", "-l", help="The box that was created last.")] = False,
+    size: Annotated[
+        bool, typer.Option("--size", "-s", help="Also what each box takes on disk (SizeRw, SizeRootFs).")
+    ] = False,
     kind: Annotated[
         str | None, typer.Option("--type", metavar="box|image", help="Look only among these. [default: both]")
     ] = None,
@@ -49,19 +53,21 @@ def inspect(
     format_and_template = output.parse_format(
         format_, (Format.JSON, Format.YAML, Format.TEMPLATE), default=Format.JSON
     )
-    return run_async(_inspect(settings, refs or [], kind, format_and_template))
+    return run_async(_inspect(settings, refs or [], kind, size, format_and_template))
 
 
-async def _inspect(settings: Settings, refs: list[str], kind: str | None, how: tuple[Format, str]) -> int:
+async def _inspect(
+    settings: Settings, refs: list[str], kind: str | None, size: bool, how: tuple[Format, str]
+) -> int:
     objects: list[dict[str, Any]] = []
     missing: list[str] = []
     async with settings.open_runtime() as runtime:
         if not refs:
             newest = (await runtime.list_boxes(all=True))[:1]
-            objects = [box_object(record) for record in newest]
+            objects = [await _box(runtime, record, size) for record in newest]
             missing = [] if newest else ["there is no box yet"]
         for ref in refs:
-            found = await _find(runtime, ref, kind)
+            found = await _find(runtime, ref, kind, size)
             if found is None:
                 missing.append(f"no such {kind or 'box'}: {ref}")
             else:
@@ -75,10 +81,21 @@ async def _inspect(settings: Settings, refs: list[str], kind: str | None, how: t
     return 1 if missing else 0
 
 
-async def _find(runtime: Runtime, ref: str, kind: str | None) -> dict[str, Any] | None:
+async def _box(runtime: Runtime, record: BoxRecord, size: bool) -> dict[str, Any]:
+    if not size:
+        return box_object(record)
+    taken = await runtime.box_size(record.id)
+    return box_object(record) | {
+        "SizeRw": taken.own_bytes,
+        "SizeRootFs": taken.own_bytes + taken.base_bytes,
+        "SizeLogs": taken.log_bytes,
+    }
+
+
+async def _find(runtime: Runtime, ref: str, kind: str | None, size: bool) -> dict[str, Any] | None:
     record = await runtime.find(ref) if kind != "image" else None
     if record is not None:
-        return box_object(record)
+        return await _box(runtime, record, size)
     if kind == "box":
         return None
     try:

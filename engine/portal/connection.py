@@ -62,10 +62,12 @@ def greet(port: socket.socket) -> None:
 
     Raises RpcTransportError when the machine does not answer or goes away.
     """
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    answer = REPLY_MAGIC + nonce
-    window = b""
     for attempt, patience_s in enumerate(HELLO_PATIENCE_S):
+        nonce = secrets.token_bytes(
+            NONCE_BYTES
+        )  # a new one each time: late answers to earlier hellos are not for us
+        answer = REPLY_MAGIC + nonce
+        window = b""
         port.settimeout(patience_s)
         try:
             port.sendall((b"" if attempt == 0 else bytes(FLUSH_BYTES)) + HELLO_MAGIC + nonce)

@@ -93,7 +93,7 @@ def _usage(kind: str, directory: Path, reclaim: Collection[Reclaimable]) -> Disk
         kind=kind,
         total=total,
         active=total - len(idle),
-        size_bytes=disk_usage_bytes(directory),
+        size_bytes=disk_usage_bytes(directory.resolve()),
         reclaimable_bytes=_sum(idle, kind),
     )
 
@@ -128,29 +128,46 @@ def _reclaimable(
             yield _item("boxes", path)
     for base in find_idle_bases(layout, records):
         yield Reclaimable(kind="bases", path=str(base.path), size_bytes=base.size_bytes)
-    yield from _templates_over_cap(layout.templates_dir, guest_digest)
+    templates = list(_templates_over_cap(layout.templates_dir, guest_digest))
+    yield from templates
     if guest_digest is not None:
+        needed = _guests_of_templates(layout.templates_dir, {item.path for item in templates})
         for path in _entries(layout.guest_dir):
-            if path.is_dir() and path.name != guest_digest and not path.name.startswith("debian-"):
+            if path.is_dir() and path.name not in {guest_digest, *needed} and not _is_part(path):
                 yield _item("guest images", path)
     for path in _entries(layout.tmp_dir):
         if _is_old(path):
             yield _item("temporary files", path)
 
 
-def _templates_over_cap(directory: Path, guest_digest: str | None) -> Iterator[Reclaimable]:
-    """Templates of a guest image that is not in use any more, and the least recently used ones past the cap."""
+def _is_part(path: Path) -> bool:
+    """Is this what guest images are made of? It is kept: making it anew takes a network."""
+    return path.name.startswith("debian-")
+
+
+def _guests_of_templates(directory: Path, leaving: Collection[str]) -> set[str]:
+    """Digests of guest images that a template which stays was made with."""
+    return {
+        digest for path in _entries(directory) if str(path) not in leaving and (digest := _guest_of(path))
+    }
+
+
+def _guest_of(template: Path) -> str | None:
     import json
 
+    try:
+        return str(json.loads((template / "template.json").read_bytes())["guest_digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _templates_over_cap(directory: Path, guest_digest: str | None) -> Iterator[Reclaimable]:
+    """Templates of a guest image that is not in use any more, and the least recently used ones past the cap. Each start
+    touches its template: one that was used a moment ago stays."""
     items = []
     for path in _entries(directory):
-        try:
-            document = json.loads((path / "template.json").read_bytes())
-            stale = document.get("guest_digest") != guest_digest
-        except (OSError, ValueError):
-            stale = True
         item = _item("templates", path)
-        if stale:
+        if _guest_of(path) != guest_digest and _is_old(path):
             yield item
         else:
             items.append((path.stat().st_mtime, item))

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 COMMAND = Path(sys.executable).with_name("boxlite")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,9 @@ class Boxlite:
         return [str(COMMAND), *words]
 
     def environment(self, **env: str) -> dict[str, str]:
-        keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TERM") if name in os.environ}
-        return {**keep, "PYTHONPATH": str(ROOT), **self.env, **env, "BOXLITE_HOME": str(self.home)}
+        names = ("PATH", "HOME", "LANG", "TERM", "PYTHONPATH")
+        keep = {name: os.environ[name] for name in names if name in os.environ}
+        return {**keep, **self.env, **env, "BOXLITE_HOME": str(self.home)}
 
     def popen(self, *words: str, **options: object) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self.argv(*words), env=self.environment(), **options)  # type: ignore[call-overload, no-any-return]

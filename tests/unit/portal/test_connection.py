@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,31 @@ def test_greet_of_an_agent_in_a_dead_clients_frame_flushes_and_tries_again(
         greet(ours)
         thread.join()
         assert ours.recv(1) == b"!"
+
+
+def test_greet_of_an_agent_that_answers_every_hello_late_leaves_none_of_the_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "HELLO_PATIENCE_S", (0.1, 2.0))
+    ours, agent = socket.socketpair()
+    with ours, agent:
+
+        def slow() -> None:
+            received, answered = b"", 0
+            while answered < 2:
+                received += agent.recv(65536)
+                _, found, rest = received.partition(HELLO_MAGIC)
+                if found and len(rest) >= NONCE_BYTES:
+                    time.sleep(0.3 if answered == 0 else 0)
+                    agent.sendall(REPLY_MAGIC + rest[:NONCE_BYTES])
+                    received, answered = rest[NONCE_BYTES:], answered + 1
+            agent.sendall(b"SETTINGS")
+
+        thread = threading.Thread(target=slow)
+        thread.start()
+        greet(ours)
+        thread.join()
+        assert ours.recv(100) == b"SETTINGS"
 
 
 def test_greet_of_a_machine_that_goes_away_is_a_transport_error() -> None:
