@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import pickle
 import signal
@@ -70,6 +71,8 @@ class Supervisor:
         try:
             await self.run.launch()
             self._say({"machine": self.run.pid})
+            if self.plan.attached:  # somebody will wait for the record: load what it takes beside the machine's start
+                self._background.append(asyncio.create_task(_load_record()))
             ending = await self.run.over()
             await self._let_starter_collect(ending)
             return ending
@@ -233,3 +236,8 @@ class Supervisor:
             start_expiry(
                 self.layout.home, self.plan.box_id, to_microseconds(finished_at), self.plan.auto_delete_s
             )
+
+
+async def _load_record() -> None:
+    await asyncio.to_thread(importlib.import_module, "engine.shim.record")
+    await asyncio.to_thread(importlib.import_module, "aiosqlite")
