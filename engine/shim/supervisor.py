@@ -71,7 +71,9 @@ class Supervisor:
         try:
             await self.run.launch()
             self._say({"machine": self.run.pid})
-            if self.plan.attached:  # somebody will wait for the record: load what it takes beside the machine's start
+            if (
+                self.plan.attached
+            ):  # somebody will wait for the record: load what it takes beside the machine's start
                 self._background.append(asyncio.create_task(_load_record()))
             ending = await self.run.over()
             await self._let_starter_collect(ending)
