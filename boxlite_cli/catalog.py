@@ -61,7 +61,14 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry("pull", "pull", "Fetch an image from a registry"),
             Entry("images", "images", "List images in the local store"),
+            Entry("image", "image", "Look at images and clean them up"),
+            Entry("tag", "tag", "Give an image one more name"),
+            Entry("rmi", "rmi", "Remove names of images, and with the last name the image"),
+            Entry("load", "load", "Bring in images from an archive"),
+            Entry("save", "save", "Write images into an archive"),
             Entry("import", "import_image", "Make an image from a tar archive of a file system"),
+            Entry("login", "login", "Log in to a registry"),
+            Entry("logout", "logout", "Forget the password of a registry that login kept"),
         ),
     ),
     (

@@ -271,7 +271,8 @@ class ImageOptions:
         text("--platform", metavar="OS/ARCH", help="Platform to choose from a multi-platform image."),
     ] = None
     rootfs: Annotated[
-        str | None, text("--rootfs", metavar="PATH", help="Use this directory instead of an image.")
+        str | None,
+        text("--rootfs", metavar="PATH", help="Use this directory or tar archive instead of an image."),
     ] = None
 
 

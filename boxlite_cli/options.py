@@ -107,18 +107,18 @@ def build_box_spec(
     return spec
 
 
-def pull_policy(word: str) -> PullPolicy:
+def pull_policy(word: str, *, option: str = "pull") -> PullPolicy:
     try:
         return PullPolicy(word.lower())
     except ValueError:
-        raise InvalidArgumentError(f"pull is always, missing or never, not {word!r}") from None
+        raise InvalidArgumentError(f"{option} is always, missing or never, not {word!r}") from None
 
 
 def _split_words(options: ImageOptions, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
     """Image and command. `--` in front of the command is allowed, as in exec."""
     if options.rootfs is None and not words:
         raise InvalidArgumentError(
-            "no image given", hint="name one, like alpine:3.20, or a directory with --rootfs"
+            "no image given", hint="name one, like alpine:3.20, or a root file system with --rootfs"
         )
     image, command = (words[0], words[1:]) if options.rootfs is None else (None, words)
     if image == "":
@@ -129,10 +129,10 @@ def _split_words(options: ImageOptions, words: Sequence[str]) -> tuple[str | Non
 def _rootfs(path: str | None) -> str | None:
     if path is None:
         return None
-    directory = Path(path).expanduser().absolute()
-    if not directory.is_dir():
-        raise InvalidArgumentError(f"rootfs {path} is not a directory")
-    return str(directory)
+    found = Path(path).expanduser().absolute()
+    if not found.is_dir() and not found.is_file():
+        raise InvalidArgumentError(f"rootfs {path} is neither a directory nor a tar archive")
+    return str(found)
 
 
 def _entrypoint(word: str | None) -> tuple[str, ...] | None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 TITLES = {
     "pull": "pulling",
-    "layer": "layer",
+    "layer": "",
+    "note": "",
     "base": "building the disk",
     "template": "preparing the machine (once for this shape)",
     "guest-image": "building the guest system (once)",
@@ -62,7 +63,8 @@ class NoDisplay:
 
 
 class LineDisplay:
-    """One line when a stage begins, and one every few seconds while it lasts."""
+    """Of a pull a line per layer when it is there and one at the end; of other stages a line when they begin, and one
+    every few seconds while they last."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], float] = {}
@@ -70,16 +72,22 @@ class LineDisplay:
         self._closed = False
 
     def show(self, progress: Progress) -> None:
-        key = (progress.stage, progress.item)
         with self._lock:
-            if self._closed or progress.stage not in TITLES:
+            if self._closed or progress.stage not in TITLES or not self._is_due(progress):
                 return
-            now = time.monotonic()
-            begun = key not in self._seen
-            if not begun and now - self._seen[key] < LINE_INTERVAL_S:
-                return
-            self._seen[key] = now
         say(_line(progress))
+
+    def _is_due(self, progress: Progress) -> bool:
+        if progress.stage == "note":
+            return True
+        if progress.stage in ("pull", "layer"):
+            return progress.is_last and bool(progress.message)
+        key = (progress.stage, progress.item)
+        now = time.monotonic()
+        if now - self._seen.get(key, -LINE_INTERVAL_S) < LINE_INTERVAL_S:
+            return False
+        self._seen[key] = now
+        return True
 
     def close(self) -> None:
         self._closed = True
@@ -138,18 +146,19 @@ class LiveDisplay:
 
 
 def _title(progress: Progress) -> str:
-    item = (
-        progress.item.removeprefix("sha256:")[:12] if progress.item.startswith("sha256:") else progress.item
-    )
+    item = progress.item
+    if progress.stage == "layer":
+        return f"{item.partition(':')[2][:12]}: {progress.message or 'pulling'}"
     return progress.message or " ".join(filter(None, (TITLES[progress.stage], item)))
 
 
 def _amount(progress: Progress) -> str:
-    if progress.stage != "layer" or not progress.done:
+    if progress.stage not in ("pull", "layer") or not progress.done:
         return ""
-    total = f" of {size_text(progress.total)}" if progress.total else ""
+    total = f" of {size_text(progress.total)}" if progress.total and not progress.is_last else ""
     return f"{size_text(progress.done)}{total}"
 
 
 def _line(progress: Progress) -> str:
-    return " ".join(filter(None, (_title(progress), _amount(progress))))
+    """`b40931ee05f7: pulled, 3.57 MiB`."""
+    return ", ".join(filter(None, (_title(progress), _amount(progress))))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boxlite_cli.humane import ago, ports_text, rfc3339, size_text, status_text
 from engine.model import BoxRecord, BoxStatus, Image, VolumeSpec
+
+if TYPE_CHECKING:
+    from engine.images.history import HistoryEntry
 
 MIB = 1024**2
 GIB = 1024**3
@@ -17,6 +20,9 @@ BOX_HEADINGS = {
 IMAGE_HEADINGS = {
     "Repository": "REPOSITORY", "Tag": "TAG", "ID": "IMAGE ID", "CreatedAt": "CREATED", "Size": "SIZE",
     "Digest": "DIGEST",
+}  # fmt: skip
+HISTORY_HEADINGS = {
+    "ID": "LAYER", "CreatedAt": "CREATED", "CreatedBy": "CREATED BY", "Size": "SIZE", "Comment": "COMMENT",
 }  # fmt: skip
 
 
@@ -185,7 +191,8 @@ def image_object(image: Image) -> dict[str, Any]:
     return {
         "Id": image.config_digest,
         "Name": image.reference,
-        "RepoTags": [image.reference],
+        "RepoTags": [name for name in image.names if "@" not in name],
+        "RepoDigests": sorted({f"{split_reference(name)[0]}@{image.source_digest}" for name in image.names}),
         "Digest": image.manifest_digest,
         "Created": rfc3339(config.created),
         "PulledAt": rfc3339(image.pulled_at),
@@ -219,13 +226,39 @@ def image_summary(image: Image) -> dict[str, Any]:
         "ID": image.config_digest,
         "CreatedAt": rfc3339(image.config.created or image.pulled_at),
         "Size": image.size_bytes,
-        "Digest": image.manifest_digest,
+        "Digest": image.source_digest or image.manifest_digest,
     }
 
 
 def image_row(image: Image, *, full: bool) -> dict[str, Any]:
     return image_summary(image) | {
-        "ID": image.config_digest if full else image.config_digest.removeprefix("sha256:")[:12],
+        "ID": image.config_digest if full else short_digest(image.config_digest),
         "CreatedAt": ago(image.config.created or image.pulled_at),
         "Size": size_text(image.size_bytes),
     }
+
+
+def history_object(entry: HistoryEntry) -> dict[str, Any]:
+    """One step of `image history --format json`."""
+    return {
+        "ID": entry.layer_digest or "<none>",
+        "CreatedAt": rfc3339(entry.created),
+        "CreatedBy": entry.created_by,
+        "Size": entry.size_bytes,
+        "Comment": entry.comment,
+    }
+
+
+def history_row(entry: HistoryEntry, *, full: bool) -> dict[str, Any]:
+    words = " ".join(entry.created_by.split())
+    return history_object(entry) | {
+        "ID": entry.layer_digest if full else short_digest(entry.layer_digest),
+        "CreatedAt": ago(entry.created) if entry.created else "",
+        "CreatedBy": words if full else _shortened(words, 45),
+        "Size": size_text(entry.size_bytes),
+    }
+
+
+def short_digest(digest: str | None) -> str:
+    """Twelve digits, as people quote them."""
+    return digest.partition(":")[2][:12] if digest else "<none>"

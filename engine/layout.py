@@ -5,6 +5,7 @@
     auth.json                 credentials for registries, 0600
     images/                   OCI image layout: oci-layout, index.json, blobs/sha256/…
     bases/DIGEST-SIZE/        base.ext4, empty.qcow2, base.json: one per image manifest and size
+    bases/rootfs-ID-SIZE/     the same, made for a box with --rootfs; goes with its last box
     templates/KEY/            state, memory, template.json
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
     boxes/ID/                 config.json, disk.qcow2, lock, exit.json
@@ -25,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LAYOUT_VERSION = 1
+ROOTFS_PREFIX = "rootfs-"
+"""How the directories below `bases/` begin that were made from a root file system, not from an image."""
 
 
 @dataclass(frozen=True, slots=True)

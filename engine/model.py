@@ -440,7 +440,8 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image that is wholly in the local store. `reference` is fully qualified."""
+    """An image that is wholly in the local store. `reference` is fully qualified, `names` are all that mean it now;
+    `source_digest` is what its registry calls it: its index's digest, or the manifest's own."""
 
     reference: str
     manifest_digest: str
@@ -449,6 +450,8 @@ class Image:
     layers: tuple[Layer, ...]
     size_bytes: int
     pulled_at: datetime
+    names: tuple[str, ...] = ()
+    source_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from grpclib.config import Configuration
-from grpclib.protocol import H2Protocol
-from grpclib.server import Server
-from h2.settings import SettingCodes
 
 from guest.cgroups import setup_cgroups
 from guest.container import Container
+from guest.http2 import PortalServer
 from guest.identity import prepare_network
 from guest.orders import Orders
 from guest.ports import Port as SerialPort
@@ -33,7 +31,6 @@ from guest.wire.constants import (
     EVENTS_PORT_NAME,
     MAIN_EXECUTION,
     MAX_EVENT_BYTES,
-    MAX_FRAME_BYTES,
     OUTPUT_FRAME_BYTES,
     OUTPUT_HEADER,
     OUTPUT_PORT_NAME,
@@ -45,7 +42,6 @@ WORK_DIR = Path("/run/box")
 _OUTPUT_QUEUE_BYTES = 1 << 20
 _ACTIVITY_INTERVAL_S = 1.0
 _WINDOW_BYTES = 4 << 20
-_MAX_STREAMS = 256
 
 
 class EventPort(SerialPort):
@@ -97,27 +93,6 @@ class OutputPort(SerialPort):
             main = self._sessions.find(MAIN_EXECUTION)
             if main is not None:
                 main.resume()
-
-
-class PortalServer(Server):
-    """grpclib's server, whose connections come from ports instead of a listening socket."""
-
-    def new_connection(self) -> asyncio.Protocol:
-        made = self._protocol_factory()
-        return _PortalProtocol(made.handler, made.config, made.h2_config)
-
-
-class _PortalProtocol(H2Protocol):
-    """HTTP/2 with frames as large as our messages: what costs here is their number."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        http2 = self.connection._connection
-        http2.update_settings({
-            SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
-            SettingCodes.MAX_CONCURRENT_STREAMS: _MAX_STREAMS,
-        })  # fmt: skip
-        self.connection.flush()
 
 
 async def serve(work_dir: Path = WORK_DIR) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 AGENT_RESERVE_BYTES = 48 << 20
+_MOST_CPU_WEIGHT = 10000
 _CONTROLLERS = ("cpu", "io", "memory", "pids")
 
 
@@ -81,6 +82,7 @@ def setup_cgroups(root: Path = CGROUP_ROOT) -> tuple[Cgroup, Cgroup]:
     enabled = " ".join(f"+{name}" for name in _CONTROLLERS if name in available)
     (root / "cgroup.subtree_control").write_text(enabled)
     agent.set("memory.min", AGENT_RESERVE_BYTES)
+    agent.set("cpu.weight", _MOST_CPU_WEIGHT)
     limit_box(box)
     Path("/proc/self/oom_score_adj").write_text("-1000")
     return agent, box

@@ -15,6 +15,7 @@ from typing import Any
 from guest.cgroups import Cgroup, limit_box
 from guest.crun import Crun
 from guest.errors import GuestError, from_os_error
+from guest.init_process import with_init_process
 from guest.mounts import MS_NOATIME, MS_NODEV, MS_NOSUID, freeze, mount, sync_file_system, thaw, unmount
 from guest.oci import (
     ALL_CAPABILITIES,
@@ -215,8 +216,12 @@ class Container:
             limit_box(self._cgroup, memory_bytes=request.memory_bytes, pids=request.pids)
         if any(bind.source.startswith(str(self.share)) for bind in request.binds):
             self._mount_share()
+        argv, binds = request.argv, request.binds
+        if request.init_process:
+            argv, init = with_init_process(argv)
+            binds = (*binds, init)
         self._process = ProcessSpec(
-            argv=request.argv,
+            argv=argv,
             env=merge_env(
                 default_env(hostname=identity.hostname, home=user.home, tty=request.tty), request.env
             ),
@@ -232,7 +237,7 @@ class Container:
             process=self._process,
             rootfs=str(self.rootfs),
             hostname=identity.hostname,
-            mounts=(*self._identity_mounts(identity, machine_id=machine_id), *request.binds, *request.tmpfs),
+            mounts=(*self._identity_mounts(identity, machine_id=machine_id), *binds, *request.tmpfs),
             read_only=request.read_only,
             privileged=request.privileged,
             shm_bytes=request.shm_bytes or DEFAULT_SHM_BYTES,
@@ -297,8 +302,7 @@ class Container:
             started.set_exception(failure)
             self._running.set_exception(failure)
             self._running.exception()
-            exit_code = {"command_not_found": 127, "command_not_executable": 126}.get(failure.code, 125)
-            main.ended(Ending(exit_code=exit_code, error=failure.message))
+            main.never_ran(failure)
         else:
             main.started(pid)
             status = self._reaper.watch(pid)
@@ -379,8 +383,7 @@ class Container:
         except (GuestError, OSError) as error:
             cgroup.remove()
             failure = error if isinstance(error, GuestError) else from_os_error(error, "running the command")
-            exit_code = {"command_not_found": 127, "command_not_executable": 126}.get(failure.code, 125)
-            execution.ended(Ending(exit_code=exit_code, error=failure.message))
+            execution.never_ran(failure)
             raise failure from error
         execution.started(pid)
         self._watch_execution(execution, request.timeout_s)

@@ -22,12 +22,16 @@ from guest.wire.constants import HELLO_MAGIC, NONCE_BYTES, REPLY_MAGIC
 
 _PORTS_DIR = Path("/sys/class/virtio-ports")
 _READ_PIECE = 4096
-_READ_PIECES = 64
+_READ_BYTES = 256 * 1024
 _WRITE_PIECE = 32 * 1024
 _WRITE_PIECES = 16
 _HIGH_WATER = 512 * 1024
 _LOW_WATER = 128 * 1024
 _WRITE_RETRY_S = 0.2
+
+# Shared by all ports: what is read is copied out before anything else runs.
+_READ_BUFFER = memoryview(bytearray(_READ_BYTES))
+_READ_PIECES = [_READ_BUFFER[at : at + _READ_PIECE] for at in range(0, _READ_BYTES, _READ_PIECE)]
 
 _EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLHUP | select.EPOLLET
 
@@ -128,15 +132,13 @@ class Port:
 
     def read(self) -> bytes | None:
         """What has arrived (up to 256 KiB), b"" when the host's side is closed, None when there is nothing."""
-        pieces = [bytearray(_READ_PIECE) for _ in range(_READ_PIECES)]
         try:
-            count = os.readv(self.fd, pieces)
+            count = os.readv(self.fd, _READ_PIECES)
         except BlockingIOError:
             return None
         except OSError:
             return b""
-        full, rest = divmod(count, _READ_PIECE)
-        return b"".join(pieces[:full]) + bytes(pieces[full][:rest] if rest else b"")
+        return _READ_BUFFER[:count].tobytes()
 
 
 class PortalPort(Port):

@@ -24,6 +24,7 @@ _HOLD_S = 10.0
 """How long output is held for a client that said it would attach."""
 
 _PIPE_BYTES = 256 * 1024
+_EXIT_CODES = {"command_not_found": 127, "command_not_executable": 126}
 _ENDED_KEPT = 256
 
 
@@ -122,7 +123,8 @@ class Execution:
     # ------------------------------------------------------------ streams
 
     def open_pipes(self) -> Pipes:
-        """Make the pipes of an execution without a terminal and begin to read them."""
+        """Make the pipes of an execution without a terminal. They are read once the command runs: what crun itself has to
+        say about one that cannot be run comes as an error, not as output."""
         theirs = Pipes()
         if self.wants_stdin:
             theirs.stdin, self._stdin = os.pipe()
@@ -141,11 +143,10 @@ class Execution:
         self._stdin = os.dup(master)
         self.outputs[STDERR].finish()
         self._read_from(STDOUT, master)
+        self.resume()
 
     def _read_from(self, stream: int, fd: int) -> None:
-        source = _Source(self.outputs[stream], fd, lambda data: self._deliver(stream, data))
-        self._sources[stream] = source
-        source.resume()
+        self._sources[stream] = _Source(self.outputs[stream], fd, lambda data: self._deliver(stream, data))
 
     def _deliver(self, stream: int, data: bytes) -> bool:
         return self._on_output is None or self._on_output(stream + 1, data)
@@ -219,6 +220,7 @@ class Execution:
         self.pid = pid
         self.started_ns = time.time_ns()
         self._started_at = time.monotonic()
+        self.resume()
 
     def signal(self, signum: int, *, everyone: bool) -> None:
         """Signal the command, or every process of the execution. Nothing happens when it has ended."""
@@ -242,6 +244,13 @@ class Execution:
             asyncio.get_running_loop().call_later(DRAIN_S, self.finish_streams)
         else:
             self.finish_streams()
+
+    def never_ran(self, error: GuestError) -> None:
+        """Record that the command could not be run."""
+        for source in self._sources.values():
+            source.close()
+        exit_code = _EXIT_CODES.get(error.code, 125)
+        self.ended(Ending(exit_code=exit_code, error=error.message))
 
     def ended_with(self, status: int, *, oom_killed: bool = False) -> None:
         """Record the end from a wait status."""
@@ -311,10 +320,14 @@ class _Source:
                 self._pause()
 
     def _finish(self) -> None:
-        self._pause()
-        self.done = True
-        os.close(self._fd)
+        self.close()
         self._output.finish()
+
+    def close(self) -> None:
+        if not self.done:
+            self._pause()
+            self.done = True
+            os.close(self._fd)
 
 
 def _output_pipe() -> tuple[int, int]:

@@ -38,6 +38,13 @@ def import_(
             help="Like CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR of a Dockerfile; repeatable.",
         ),
     ] = None,
+    message: Annotated[
+        str, typer.Option("--message", "-m", metavar="TEXT", help="What the image's history says of it.")
+    ] = "",
+    platform: Annotated[
+        str | None,
+        typer.Option("--platform", metavar="OS/ARCH", help="What it is for. [default: the host's]"),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> int:
     """Make an image from a tar archive of a file system.
@@ -48,15 +55,23 @@ def import_(
     for instruction in change or []:
         config = apply_instruction(config, instruction)
     source = sys.stdin.buffer if file == "-" else _existing(file)
-    return run_async(_import(settings, source, reference, config, quiet))
+    return run_async(_import(settings, source, reference, config, message, platform, quiet))
 
 
 async def _import(
-    settings: Settings, source: Path | BinaryIO, reference: str, config: ImageConfig, quiet: bool
+    settings: Settings,
+    source: Path | BinaryIO,
+    reference: str,
+    config: ImageConfig,
+    message: str,
+    platform: str | None,
+    quiet: bool,
 ) -> int:
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
-            image = await runtime.import_image(source, reference, config=config)
+            image = await runtime.images.import_rootfs(
+                source, reference, config=config, message=message, platform=platform
+            )
     print_lines([image.config_digest])
     return 0
 

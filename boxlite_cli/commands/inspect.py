@@ -99,7 +99,7 @@ async def _find(runtime: Runtime, ref: str, kind: str | None, size: bool) -> dic
     if kind == "box":
         return None
     try:
-        return image_object(await runtime.get_image(ref))
+        return image_object(await runtime.images.get(ref))
     except (NotFoundError, ImageNotFoundError):
         return None
 

@@ -7,14 +7,17 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
+from boxlite_cli.options import pull_policy
 from boxlite_cli.output import print_lines
 from boxlite_cli.progress import progress_display
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
+from engine.model import PullPolicy
 
 EXAMPLES = """
   boxlite pull alpine:3.20
-  boxlite pull ghcr.io/owner/image@sha256:…
+  boxlite pull --platform linux/arm64 ghcr.io/owner/image@sha256:…
+  boxlite pull docker-daemon:web:1
 """
 
 
@@ -26,23 +29,31 @@ def pull(
         str | None,
         typer.Option("--platform", metavar="OS/ARCH", help="Platform to choose. [default: the host's]"),
     ] = None,
+    policy: Annotated[
+        str,
+        typer.Option(
+            "--policy", metavar="always|missing|never", help="When to ask the registry. [default: always]"
+        ),
+    ] = "always",
 ) -> int:
-    """Fetch an image from a registry.
+    """Fetch an image from a registry, or from Docker or Podman on this host.
 
-    Prints its full name and digest.
+    docker-daemon:NAME and containers-storage:NAME take it from a Docker or a Podman. Prints its full name and digest.
     """
-    return run_async(_pull(settings, image, quiet, platform))
+    return run_async(_pull(settings, image, quiet, platform, pull_policy(policy, option="policy")))
 
 
-async def _pull(settings: Settings, reference: str, quiet: bool, platform: str | None) -> int:
+async def _pull(
+    settings: Settings, reference: str, quiet: bool, platform: str | None, policy: PullPolicy
+) -> int:
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
-            image = await runtime.pull(reference, platform=platform)
+            image = await runtime.images.pull(reference, platform=platform, policy=policy)
     if quiet:
         print_lines([image.config_digest])
     else:
         print_lines([image.reference])
-        print_lines([f"Digest: {image.manifest_digest}"])
+        print_lines([f"Digest: {image.source_digest}"])
     return 0
 
 

@@ -25,11 +25,16 @@ from engine.disks.ext4 import is_clean_ext4
 from engine.disks.qcow2 import is_overlay_of
 from engine.errors import InternalError, NotFoundError
 from engine.fsutil import disk_usage_bytes, hold_lock, locked, remove_tree, storage_error, try_lock
-from engine.layout import Layout
+from engine.layout import ROOTFS_PREFIX, Layout
 from engine.model import DEFAULT_DISK_SIZE_GB, Image, RootfsDisk, RuntimeConfig
 from engine.progress import ProgressSink, ignore_progress
 
 _SCRATCH_PREFIX = "base-"
+
+
+def base_key(manifest_digest: str, size_gb: int) -> str:
+    """The name of an image's base of that size."""
+    return f"{manifest_digest.partition(':')[2]}-{size_gb}"
 
 
 async def ensure_base(
@@ -46,7 +51,7 @@ async def ensure_base(
     `wrap` may jail the programs that make it. Raises ImageError when a layer is damaged, ResourceExhaustedError when the
     disk is full or a layer too large.
     """
-    key = f"{image.manifest_digest.partition(':')[2]}-{size_gb}"
+    key = base_key(image.manifest_digest, size_gb)
     archives = [
         Archive(
             path=layout.blob_path(layer.digest),
@@ -82,7 +87,7 @@ async def ensure_base_from_rootfs(
     if not from_directory and not rootfs.is_file():
         raise NotFoundError(f"the root file system {rootfs} is neither a directory nor a tar archive")
     content = uuid.uuid4().hex if from_directory else await asyncio.to_thread(_file_digest, rootfs)
-    key = f"rootfs-{content}-{size_gb}"
+    key = f"{ROOTFS_PREFIX}{content}-{size_gb}"
     build = BaseBuild(
         what=str(rootfs),
         key=key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -31,14 +32,28 @@ def build_qemu_img_create(overlay: Path, base: Path, size_bytes: int) -> Command
 
 def is_overlay_of(overlay: Path, base: Path, size_bytes: int) -> bool:
     """Is this a qcow2 of that size backed by that file?"""
+    return _read_header(overlay) == (size_bytes, os.fsencode(base))
+
+
+def find_backing_file(overlay: Path) -> Path | None:
+    """What an overlay is backed by; None when it is not there or no overlay."""
+    try:
+        header = _read_header(overlay)
+    except FileNotFoundError:
+        return None
+    return Path(os.fsdecode(header[1])) if header and header[1] else None
+
+
+def _read_header(overlay: Path) -> tuple[int, bytes] | None:
+    """The disk's size and its backing file's name; None for what is no qcow2."""
     with overlay.open("rb") as file:
         head = file.read(_HEADER.size)
         if len(head) < _HEADER.size:
-            return False
+            return None
         magic, _, name_offset, name_bytes, _, size = _HEADER.unpack(head)
         file.seek(name_offset)
         name = file.read(min(name_bytes, 4096))
-    return bool(magic == _MAGIC and size == size_bytes and name == str(base).encode())
+    return (size, name) if magic == _MAGIC else None
 
 
 async def create_overlay(disk: RootfsDisk, path: Path) -> None:

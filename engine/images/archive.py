@@ -23,12 +23,13 @@ async def import_rootfs(
     config: ImageConfig | None = None,
     *,
     platform: str | None = None,
+    message: str = "",
     limits: RuntimeConfig | None = None,
 ) -> Image:
     """Make an image of one layer from an archive of a root file system: a tar, plain or compressed with gzip or zstd.
 
     `config` says what runs in it; `config.created` None is now. `platform`: which processor it is for, by default this
-    host's. Raises ImageError when it is no tar, ResourceExhaustedError when it is larger than `limits` allow.
+    host's. `message` is what the image's history says of it. Raises ImageError when it is no tar, ResourceExhaustedError when it is larger than `limits` allow.
     """
     name = ImageReference.parse(reference)
     if name.digest is not None:
@@ -40,7 +41,7 @@ async def import_rootfs(
     async with store.adding():
         layer = await asyncio.to_thread(_store, layout, source, limit_bytes)
         created = (config.created or utc_now()).isoformat()
-        document = config_document(config, target, [layer.diff_id], created)
+        document = config_document(config, target, [layer.diff_id], created, message)
         digest = await asyncio.to_thread(store_manifest, layout, document, [layer.descriptor])
         return await store.add(digest, name=name, repository=name.name)
 

@@ -83,8 +83,11 @@ def _is_tar_header(block: bytes) -> bool:
     return not any(block) or (is_octal and int(claimed, 8) == sum(block) - sum(block[148:156]) + 8 * ord(" "))
 
 
-def config_document(config: ImageConfig, platform: Platform, diff_ids: Sequence[str], created: str) -> bytes:
+def config_document(
+    config: ImageConfig, platform: Platform, diff_ids: Sequence[str], created: str, comment: str = ""
+) -> bytes:
     """An OCI image configuration (image-spec, config.md)."""
+    step = {"created": created, "created_by": "boxlite import"} | ({"comment": comment} if comment else {})
     run: dict[str, Any] = {
         "Entrypoint": list(config.entrypoint),
         "Cmd": list(config.cmd),
@@ -102,7 +105,7 @@ def config_document(config: ImageConfig, platform: Platform, diff_ids: Sequence[
         "os": platform.os,
         "config": {key: value for key, value in run.items() if value},
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
-        "history": [{"created": created, "created_by": "boxlite import"} for _ in diff_ids],
+        "history": [step for _ in diff_ids],
     }
     if platform.variant:
         document["variant"] = platform.variant

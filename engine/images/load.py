@@ -72,7 +72,8 @@ async def load_images(
                 job = _Load(
                     layout=layout, store=store, members=members, platform=wanted, limits=limits, what=what
                 )
-                return await job.run()
+                found = await job.run()
+                return list({image.reference: image for image in found}.values())
         except OSError as error:
             raise storage_error(error, "loading images") from error
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -140,6 +141,8 @@ class _Pull:
     clients: list[RegistryClient] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     threads: ThreadPoolExecutor | None = None
+    fetched: list[Descriptor] = field(default_factory=list)
+    """The layers that were not here."""
 
     def add_endpoint(self, endpoint: Endpoint, credential: object, troubles: Sequence[str]) -> None:
         from engine.images.credentials import Credential
@@ -155,12 +158,19 @@ class _Pull:
 
     async def run(self) -> tuple[str, str]:
         """Bring in every blob; the manifest's digest and the digest of what the name meant (an index, perhaps)."""
-        self._tell(message=f"pulling {self.name.familiar}")
+        self._tell("pull", message=f"pulling {self.name.familiar}")
         manifest, manifest_digest, source_digest = await self._resolve()
-        blobs = {blob.digest: blob for blob in (manifest.config, *manifest.layers)}
-        await self._fetch_all(list(blobs.values()))
+        layers = {layer.digest: layer for layer in manifest.layers}
+        await self._fetch_all(list({**layers, manifest.config.digest: manifest.config}.values()), set(layers))
         self._check_config(manifest)
+        self._sum_up(len(layers))
         return manifest_digest, source_digest
+
+    def _sum_up(self, layers: int) -> None:
+        name, fetched = self.name.familiar, len(self.fetched)
+        message = f"pulled {name}, {fetched} of {layers} layers" if fetched else f"{name} is up to date"
+        size = sum(blob.size_bytes for blob in self.fetched)
+        self._tell("pull", done=size, total=size, message=message)
 
     async def _resolve(self) -> tuple[Manifest, str, str]:
         data, media_type = await self._first_answer()
@@ -185,7 +195,9 @@ class _Pull:
             except (ImageNotFoundError, RegistryAuthError, NetworkError) as error:
                 failure = error
                 if client.endpoint.is_mirror:
-                    self._tell(message=f"mirror {client.endpoint.host} does not serve it: {error.message}")
+                    self._tell(
+                        "note", message=f"mirror {client.endpoint.host} does not serve it: {error.message}"
+                    )
                 continue
             self.clients.remove(client)
             self.clients.insert(0, client)
@@ -205,12 +217,15 @@ class _Pull:
             self.threads, lambda: client.fetch_manifest(which, size_bytes=size_bytes)
         )
 
-    async def _fetch_all(self, blobs: Sequence[Descriptor]) -> None:
+    async def _fetch_all(self, blobs: Sequence[Descriptor], layers: Collection[str]) -> None:
         slots = asyncio.Semaphore(_BLOBS_AT_ONCE)
 
         async def fetch(blob: Descriptor) -> None:
             async with slots:
-                await self._fetch(blob)
+                is_layer = blob.digest in layers
+                was_fetched = await self._fetch(blob, "layer" if is_layer else "config")
+                if is_layer and was_fetched:
+                    self.fetched.append(blob)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -219,15 +234,15 @@ class _Pull:
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _fetch(self, blob: Descriptor) -> None:
+    async def _fetch(self, blob: Descriptor, stage: str) -> bool:
+        """Have one blob in the store; False when it was there. Steps of it are told as ones of `stage`."""
         async with claim_blob(self.layout, blob) as part:
             if part is None:
-                self._tell(
-                    item=blob.digest, done=blob.size_bytes, total=blob.size_bytes, message="already here"
-                )
-                return
+                self._tell_of(stage, blob, blob.size_bytes, "already here")
+                return False
+            self._tell_of(stage, blob, 0)
             loop = asyncio.get_running_loop()
-            report = _ThreadReport(loop, self._tell, blob)
+            report = _ThreadReport(loop, partial(self._tell_of, stage, blob))
             failure: BoxliteError | None = None
             for client in self.clients:
                 transfer = loop.run_in_executor(self.threads, client.fetch_blob, blob, part, report)
@@ -242,8 +257,8 @@ class _Pull:
                 except (ImageNotFoundError, NetworkError, RegistryAuthError) as error:
                     failure = failure or error
                     continue
-                self._tell(item=blob.digest, done=blob.size_bytes, total=blob.size_bytes, message="done")
-                return
+                self._tell_of(stage, blob, blob.size_bytes, "pulled")
+                return True
             assert failure is not None
             raise failure
 
@@ -255,8 +270,12 @@ class _Pull:
         if self.platform is not None and self.platform.rank(document.platform) is None:
             raise ImageError(f"{what} is for {document.platform}, not for {self.platform}")
 
-    def _tell(self, *, item: str = "", done: int = 0, total: int | None = None, message: str = "") -> None:
-        stage = "layer" if item else "pull"
+    def _tell_of(self, stage: str, blob: Descriptor, done: int, message: str = "") -> None:
+        self._tell(stage, item=blob.digest, done=done, total=blob.size_bytes, message=message)
+
+    def _tell(
+        self, stage: str, *, item: str = "", done: int = 0, total: int | None = None, message: str = ""
+    ) -> None:
         self.progress(
             Progress(stage=stage, item=item or self.name.familiar, done=done, total=total, message=message)
         )
@@ -265,15 +284,11 @@ class _Pull:
 class _ThreadReport:
     """Carries a transfer's progress from its thread to the loop, a mebibyte at a time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tell: object, blob: Descriptor) -> None:
-        self._loop, self._tell, self._blob = loop, tell, blob
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[int], None]) -> None:
+        self._loop, self._tell = loop, tell
         self._told = 0
 
     def __call__(self, held: int) -> None:
         if held - self._told >= _REPORT_STEP_BYTES:
             self._told = held
-            self._loop.call_soon_threadsafe(self._say, held)
-
-    def _say(self, held: int) -> None:
-        assert callable(self._tell)
-        self._tell(item=self._blob.digest, done=held, total=self._blob.size_bytes)
+            self._loop.call_soon_threadsafe(self._tell, held)

@@ -9,6 +9,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from typing import IO, Any, cast
 
 from engine.compression import Compression
@@ -24,8 +25,21 @@ _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
 
 
+class ArchiveFormat(StrEnum):
+    """DOCKER is what `docker save` writes since version 25: an OCI layout that older ones load too, for the `manifest.json`
+    in it. OCI is the layout alone."""
+
+    DOCKER = "docker"
+    OCI = "oci"
+
+
 async def save_images(
-    layout: Layout, names: Sequence[str], target: IO[bytes], *, compression: Compression = Compression.NONE
+    layout: Layout,
+    names: Sequence[str],
+    target: IO[bytes],
+    *,
+    archive_format: ArchiveFormat = ArchiveFormat.DOCKER,
+    compression: Compression = Compression.NONE,
 ) -> list[Image]:
     """Write the images to `target`, which need not be seekable. Equal images give equal bytes.
 
@@ -40,11 +54,19 @@ async def save_images(
     store = ImageStore(layout)
     async with store.adding():
         images = [await store.get(name) for name in names]
-        await asyncio.to_thread(_write, layout, images, target, compression)
+        with_docker = archive_format is ArchiveFormat.DOCKER
+        await asyncio.to_thread(_write, layout, images, target, compression, with_docker=with_docker)
     return images
 
 
-def _write(layout: Layout, images: Sequence[Image], target: IO[bytes], compression: Compression) -> None:
+def _write(
+    layout: Layout,
+    images: Sequence[Image],
+    target: IO[bytes],
+    compression: Compression,
+    *,
+    with_docker: bool,
+) -> None:
     try:
         with (
             _compressed(target, compression) as stream,
@@ -60,7 +82,10 @@ def _write(layout: Layout, images: Sequence[Image], target: IO[bytes], compressi
                 with path.open("rb") as file:
                     tar.addfile(_member("blobs/" + digest.replace(":", "/"), path.stat().st_size), file)
             _add(tar, "index.json", _json(_index(layout, images)))
-            _add(tar, "manifest.json", _json(_docker_manifest(images)))
+            if with_docker:
+                _add(tar, "manifest.json", _json(_docker_manifest(images)))
+    except BrokenPipeError:
+        raise  # nobody reads the rest: not a failure of the disk
     except OSError as error:
         raise storage_error(error, "saving images") from error
 

@@ -7,16 +7,18 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from engine.errors import ImageNotFoundError, InvalidArgumentError, InvalidStateError
-from engine.fsutil import hold_lock, storage_error, try_lock, write_atomic
+from engine.fsutil import disk_usage_bytes, hold_lock, storage_error, try_lock, write_atomic
 from engine.images.blobs import ensure_layout, has_blob, read_blob
-from engine.images.manifest import OCI_INDEX, ConfigDocument, Index, Manifest, parse_config, parse_document
+from engine.images.manifest import OCI_INDEX, ConfigDocument, Manifest, parse_config, parse_document
 from engine.images.platforms import Platform
 from engine.images.reference import ImageReference, is_digest
+from engine.images.usage import blobs_of, freed_by, stored_blobs
 from engine.layout import Layout
 from engine.model import Image, Layer, utc_now
 from engine.store.images_db import ImageRow, ImagesDb, open_images_db
@@ -33,6 +35,15 @@ class Removal:
     untagged: tuple[str, ...]
     deleted: tuple[str, ...]
     freed_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """An image that was forgotten, and what that freed on disk: its blobs, without those that an image still needs or
+    that were counted with another one."""
+
+    row: ImageRow
+    size_bytes: int
 
 
 class ImageStore:
@@ -113,6 +124,11 @@ class ImageStore:
         )
         async with self._db() as db:
             await db.put(row, name=str(name) if name else None)
+            row = next(
+                one
+                for one in await db.find_by_digest(manifest_digest)
+                if one.manifest_digest == manifest_digest
+            )
         await self._write_index()
         return _image(row, str(name) if name else _digest_name(row), manifest, document)
 
@@ -127,11 +143,14 @@ class ImageStore:
         await self._write_index()
         return await self.get(str(reference))
 
-    async def remove(self, text: str, *, force: bool = False, used: Collection[str] = frozenset()) -> Removal:
+    async def remove(
+        self, text: str, *, force: bool = False, used: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> Removal:
         """Take the name away, and the image with its last name. By id, an image with several names needs `force`.
 
-        `used` are the manifests that boxes need: such an image loses its last name only with `force`, and stays. Blobs
-        that nothing else needs go too, unless a pull is under way; a later removal then takes them.
+        `used` are the manifests that boxes need, with the boxes' names: such an image loses its last name only with
+        `force`, and stays. Blobs that nothing else needs go too, unless a pull is under way; a later removal then
+        takes them.
         """
         row, reference, by_name = await self._get_row(text)
         if not by_name and len(row.names) > 1 and not force:
@@ -142,9 +161,11 @@ class ImageStore:
         untagged = (reference,) if by_name else row.names
         is_last = len(untagged) == len(row.names)
         if is_last and row.manifest_digest in used:
-            if not force:
+            if not force or not untagged:
+                boxes = used[row.manifest_digest]
                 raise InvalidStateError(
-                    f"image {text} is used by a box", hint="remove the box first, or use force"
+                    f"image {text} is used by {'box' if len(boxes) == 1 else 'boxes'} {', '.join(boxes)}",
+                    hint="remove them first, or take the name away with force: the image stays as long as a box needs it",
                 )
             is_last = False
         async with self._db() as db:
@@ -158,19 +179,21 @@ class ImageStore:
             untagged=untagged, deleted=(row.manifest_digest,) if is_last else (), freed_bytes=freed
         )
 
-    async def prune(self, *, named_too: bool = False, used: Collection[str] = frozenset()) -> Removal:
-        """Forget every image without a name, `named_too`: and those with one; none whose manifest is in `used`."""
+    async def prune(
+        self, *, named_too: bool = False, used: Collection[str] = frozenset(), dry_run: bool = False
+    ) -> list[Pruned]:
+        """Forget every image without a name, `named_too`: and those with one; none whose manifest is in `used`. What went,
+        or with `dry_run` what would; blobs go at once unless an image is being added."""
         async with self._db() as db:
             rows = await db.rows()
             gone = [row for row in rows if (named_too or not row.names) and row.manifest_digest not in used]
-            for row in gone:
+            sizes = await asyncio.to_thread(freed_by, self._layout, rows, gone)
+            for row in () if dry_run else gone:
                 await db.delete(row.manifest_digest)
-        await self._write_index()
-        return Removal(
-            untagged=tuple(name for row in gone for name in row.names),
-            deleted=tuple(row.manifest_digest for row in gone),
-            freed_bytes=await self.sweep(),
-        )
+        if gone and not dry_run:
+            await self._write_index()
+            await self.sweep()
+        return [Pruned(row=row, size_bytes=size) for row, size in zip(gone, sizes, strict=True)]
 
     @contextlib.asynccontextmanager
     async def adding(self) -> AsyncIterator[None]:
@@ -277,25 +300,15 @@ class ImageStore:
         write_atomic(self._layout.images_dir / "index.json", json.dumps(document, indent=2).encode() + b"\n")
 
     def _sweep(self, rows: list[ImageRow]) -> int:
-        needed: set[str] = set()
-        for row in rows:
-            needed |= {row.manifest_digest, row.config_digest, row.source_digest}
-            if has_blob(self._layout, row.manifest_digest):
-                manifest = parse_document(
-                    read_blob(self._layout, row.manifest_digest), None, row.manifest_digest
-                )
-                needed |= (
-                    set() if isinstance(manifest, Index) else {layer.digest for layer in manifest.layers}
-                )
+        needed = {digest for row in rows for digest in blobs_of(self._layout, row)}
         freed = 0
-        for directory in (self._layout.images_dir / "blobs").glob("*"):
-            for blob in directory.iterdir():
-                if f"{directory.name}:{blob.name}" not in needed:
-                    freed += blob.stat().st_blocks * 512
-                    blob.unlink()
+        for digest, path in stored_blobs(self._layout):
+            if digest not in needed:
+                freed += disk_usage_bytes(path)
+                path.unlink()
         for pattern in ("blob-*.part", "layer-*"):
             for left_over in self._layout.tmp_dir.glob(pattern):
-                freed += left_over.stat().st_blocks * 512
+                freed += disk_usage_bytes(left_over)
                 left_over.unlink()
         return freed
 
@@ -313,6 +326,8 @@ def _image(row: ImageRow, reference: str, manifest: Manifest, document: ConfigDo
         layers=layers,
         size_bytes=row.size_bytes,
         pulled_at=row.pulled_at,
+        names=row.names,
+        source_digest=row.source_digest,
     )
 
 

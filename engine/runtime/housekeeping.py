@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.disks.qcow2 import find_backing_file
+from engine.disks.release import find_idle_bases, remove_idle_bases
 from engine.errors import InvalidStateError, NotFoundError
 from engine.fsutil import disk_usage_bytes, remove_tree
 from engine.model import BoxRecord, BoxStatus, DiskUsage, Reclaimable
@@ -33,12 +35,11 @@ class BoxSize:
 
 async def box_size(context: Context, record: BoxRecord) -> BoxSize:
     box = context.layout.box(record.id)
-    stem = _base_stem(record.manifest_digest)
-    bases = [path for path in _entries(context.layout.bases_dir) if stem and path.name.startswith(stem)]
+    base = find_backing_file(box.disk_path)
     return await asyncio.to_thread(
         lambda: BoxSize(
             own_bytes=disk_usage_bytes(box.disk_path),
-            base_bytes=disk_usage_bytes(bases[0]) if bases else 0,
+            base_bytes=0 if base is None else disk_usage_bytes(base.parent),
             log_bytes=disk_usage_bytes(box.logs_dir),
         )
     )
@@ -49,8 +50,10 @@ async def disk_usage(context: Context) -> list[DiskUsage]:
     from engine.images.store import ImageStore
 
     records = await list_boxes(context, include_inactive=True)
-    images = await ImageStore(context.layout).rows()
-    used = {record.manifest_digest for record in records}
+    store = ImageStore(context.layout)
+    images = await store.rows()
+    used = {record.manifest_digest or "" for record in records}
+    unused = await store.prune(named_too=True, used=used, dry_run=True)
     reclaim = await find_reclaimable(context, records)
     layout = context.layout
     return await asyncio.to_thread(
@@ -60,7 +63,7 @@ async def disk_usage(context: Context) -> list[DiskUsage]:
                 total=len(images),
                 active=sum(row.manifest_digest in used for row in images),
                 size_bytes=disk_usage_bytes(layout.images_dir),
-                reclaimable_bytes=sum(row.size_bytes for row in images if row.manifest_digest not in used),
+                reclaimable_bytes=sum(one.size_bytes for one in unused),
             ),
             _usage("bases", layout.bases_dir, reclaim),
             _usage("templates", layout.templates_dir, reclaim),
@@ -120,13 +123,11 @@ def _reclaimable(
 ) -> Iterator[Reclaimable]:
     layout = context.layout
     known = {record.id for record in records}
-    needed = {_base_stem(record.manifest_digest) for record in records}
     for path in _entries(layout.boxes_dir):
         if path.name not in known and _is_old(path):
             yield _item("boxes", path)
-    for path in _entries(layout.bases_dir):
-        if not _is_base_of(path, needed) and _is_old(path):
-            yield _item("bases", path)
+    for base in find_idle_bases(layout, records):
+        yield Reclaimable(kind="bases", path=str(base.path), size_bytes=base.size_bytes)
     templates = list(_templates_over_cap(layout.templates_dir, guest_digest))
     yield from templates
     if guest_digest is not None:
@@ -137,15 +138,6 @@ def _reclaimable(
     for path in _entries(layout.tmp_dir):
         if _is_old(path):
             yield _item("temporary files", path)
-
-
-def _is_base_of(path: Path, stems: Collection[str]) -> bool:
-    """Is this directory the base of one of the images, of whatever size?"""
-    return path.name in stems or path.name.rpartition("-")[0] in stems
-
-
-def _base_stem(manifest_digest: str | None) -> str:
-    return (manifest_digest or "").removeprefix("sha256:")
 
 
 def _is_part(path: Path) -> bool:
@@ -192,10 +184,18 @@ def _item(kind: str, path: Path) -> Reclaimable:
 
 
 def _is_old(path: Path) -> bool:
+    """Has nothing in it been written to for a while?"""
+    return time.time() - _written_at(path) > YOUNG_S
+
+
+def _written_at(path: Path) -> float:
     try:
-        return time.time() - path.lstat().st_mtime > YOUNG_S
-    except FileNotFoundError:
-        return False
+        newest = path.lstat().st_mtime
+        if path.is_dir() and not path.is_symlink():
+            newest = max([newest, *(_written_at(entry) for entry in path.iterdir())])
+    except FileNotFoundError:  # it is being worked on
+        return time.time()
+    return newest
 
 
 async def collect_garbage(context: Context, *, dry_run: bool) -> list[Reclaimable]:
@@ -206,22 +206,19 @@ async def collect_garbage(context: Context, *, dry_run: bool) -> list[Reclaimabl
     found = await find_reclaimable(context, records)
     if dry_run:
         return found
+    bases = {str(base.path) for base in await remove_idle_bases(context.layout, context.store)}
     deleted = []
     for item in found:
-        if item.kind == "bases" and await _is_wanted_by_now(context, Path(item.path)):
-            continue
-        await asyncio.to_thread(_delete, Path(item.path))
+        if item.kind == "bases":
+            if item.path not in bases:
+                continue  # a box has been put on it since
+        else:
+            await asyncio.to_thread(_delete, Path(item.path))
         deleted.append(item)
     freed = await ImageStore(context.layout).sweep()
     if freed:
         deleted.append(Reclaimable(kind="blobs", path=str(context.layout.images_dir), size_bytes=freed))
     return deleted
-
-
-async def _is_wanted_by_now(context: Context, base: Path) -> bool:
-    """Has a box been created on this base since the search?"""
-    records = await context.store.list()
-    return _is_base_of(base, {_base_stem(record.manifest_digest) for record in records})
 
 
 def _delete(path: Path) -> None:
@@ -231,23 +228,21 @@ def _delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-async def prune_images(context: Context, *, named_too: bool, dry_run: bool) -> list[Reclaimable]:
-    """Forget images without a name, `named_too`: and those with one, that no box is made from. Sizes are those of the images;
-    layers that another image shares stay."""
+async def prune_images(
+    context: Context, *, named_too: bool, dry_run: bool, keep: Collection[str] = ()
+) -> list[Reclaimable]:
+    """Forget images without a name, `named_too`: and those with one, that no box is made from and whose manifest is not in
+    `keep`. Each one's size is what its going frees."""
     from engine.images.store import ImageStore
 
-    store = ImageStore(context.layout)
     used = {record.manifest_digest or "" for record in await list_boxes(context, include_inactive=True)}
-    rows = [
-        row for row in await store.rows() if row.manifest_digest not in used and (named_too or not row.names)
+    gone = await ImageStore(context.layout).prune(named_too=named_too, used=used | set(keep), dry_run=dry_run)
+    return [
+        Reclaimable(
+            kind="images", path=" ".join(one.row.names) or one.row.config_digest, size_bytes=one.size_bytes
+        )
+        for one in gone
     ]
-    found = [
-        Reclaimable(kind="images", path=" ".join(row.names) or row.config_digest, size_bytes=row.size_bytes)
-        for row in rows
-    ]
-    if not dry_run and rows:
-        await store.prune(named_too=named_too, used=used)
-    return found
 
 
 async def prunable_boxes(context: Context) -> list[BoxRecord]:

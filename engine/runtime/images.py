@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from engine.disks.base import ensure_base, ensure_base_from_rootfs, find_base
+from engine.disks.base import base_key, ensure_base, ensure_base_from_rootfs, find_base
+from engine.disks.release import CAP_BYTES, remove_idle_bases, touch_base, using_bases
 from engine.errors import ImageNotFoundError
+from engine.images.local_stores import LocalSource, load_from_local, parse_local_source
 from engine.images.pull import pull as pull_image
 from engine.images.store import ImageStore
+from engine.layout import ROOTFS_PREFIX
 from engine.model import (
     DEFAULT_DISK_SIZE_GB,
     BoxRecord,
@@ -21,8 +24,6 @@ from engine.model import (
     RootfsDisk,
 )
 from engine.runtime.context import Context
-
-ROOTFS_PREFIX = "rootfs-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +36,29 @@ class Source:
     config: ImageConfig
 
 
-async def source_for_spec(context: Context, spec: BoxSpec, policy: PullPolicy) -> Source:
-    """Have the image of a new box in the store. Raises ImageError and its kinds, NotFoundError for a rootfs path."""
-    if spec.rootfs is not None:
-        disk = await ensure_base_from_rootfs(
-            context.layout,
-            Path(spec.rootfs),
-            size_gb=spec.disk_size_gb or DEFAULT_DISK_SIZE_GB,
-            config=context.config,
-            progress=context.progress,
-        )
-        return Source(
-            key=Path(disk.base_path).parent.name, config_digest=None, config=ImageConfig(cmd=("/bin/sh",))
-        )
-    assert spec.image is not None
-    image = await pull(context, spec.image, platform=spec.platform, policy=policy)
-    return _source(image)
+@contextlib.asynccontextmanager
+async def source_for_spec(context: Context, spec: BoxSpec, policy: PullPolicy) -> AsyncIterator[Source]:
+    """Have the image of a new box in the store. Within the context the box is to be put on record; a base that was made
+    for it goes again when that fails. Raises ImageError and its kinds, NotFoundError for a rootfs path."""
+    if spec.rootfs is None:
+        assert spec.image is not None
+        yield _source(await pull(context, spec.image, platform=spec.platform, policy=policy))
+        return
+    made: list[str] = []
+    try:
+        async with using_bases(context.layout):
+            disk = await ensure_base_from_rootfs(
+                context.layout,
+                Path(spec.rootfs),
+                size_gb=spec.disk_size_gb or DEFAULT_DISK_SIZE_GB,
+                config=context.config,
+                progress=context.progress,
+            )
+            made.append(Path(disk.base_path).parent.name)
+            yield Source(key=made[0], config_digest=None, config=ImageConfig(cmd=("/bin/sh",)))
+    except BaseException:
+        await remove_idle_bases(context.layout, context.store, only=made)
+        raise
 
 
 async def source_of_box(context: Context, record: BoxRecord) -> Source:
@@ -76,24 +84,31 @@ def _source(image: Image) -> Source:
 
 
 async def base_of_box(context: Context, record: BoxRecord) -> RootfsDisk:
-    """The base disk under a box, made if it is not there."""
-    size_gb = record.spec.disk_size_gb or DEFAULT_DISK_SIZE_GB
-    key = record.manifest_digest or ""
+    """The base disk under a box, made if it is not there. The box is on record, so it stays."""
+    layout, key = context.layout, record.manifest_digest or ""
     if key.startswith(ROOTFS_PREFIX):
-        found = find_base(context.layout, key)
+        found = find_base(layout, key)
         if found is None:
             raise ImageNotFoundError(f"the base disk {key} of its root file system is gone")
         return found
-    return await ensure_base(
-        context.layout,
-        await _image_of_box(context, record),
-        size_gb=size_gb,
-        config=context.config,
-        progress=context.progress,
-    )
+    image = await _image_of_box(context, record)
+    size_gb = record.spec.disk_size_gb or DEFAULT_DISK_SIZE_GB
+    is_new = not (layout.bases_dir / base_key(image.manifest_digest, size_gb)).exists()
+    async with using_bases(layout):
+        disk = await ensure_base(
+            layout, image, size_gb=size_gb, config=context.config, progress=context.progress
+        )
+    if is_new:
+        await remove_idle_bases(layout, context.store, above_bytes=CAP_BYTES)
+    touch_base(disk.base_path)
+    return disk
 
 
 async def pull(context: Context, reference: str, *, platform: str | None, policy: PullPolicy) -> Image:
+    """Have the image in the store, from wherever the reference says."""
+    local = parse_local_source(reference)
+    if local is not None:
+        return await _pull_from_local(context, local, platform, policy)
     return await pull_image(
         context.layout,
         context.config,
@@ -104,15 +119,15 @@ async def pull(context: Context, reference: str, *, platform: str | None, policy
     )
 
 
-async def list_images(context: Context) -> Sequence[Image]:
-    return await ImageStore(context.layout).list_images()
-
-
-async def get_image(context: Context, text: str) -> Image:
-    return await ImageStore(context.layout).get(text)
-
-
-async def import_image(context: Context, tar: Path | BinaryIO, reference: str, config: ImageConfig) -> Image:
-    from engine.images.archive import import_rootfs
-
-    return await import_rootfs(context.layout, tar, reference, config)
+async def _pull_from_local(
+    context: Context, local: LocalSource, platform: str | None, policy: PullPolicy
+) -> Image:
+    """As from a registry: with MISSING, what is here under that name already is not fetched again."""
+    if policy is not PullPolicy.ALWAYS:
+        try:
+            return await ImageStore(context.layout).get(local.name)
+        except ImageNotFoundError:
+            if policy is PullPolicy.NEVER:
+                raise
+    loaded = await load_from_local(context.layout, local, platform=platform, limits=context.config)
+    return loaded[0]

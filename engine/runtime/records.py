@@ -13,7 +13,7 @@ from engine import host
 from engine.errors import BoxliteError, DeadlineError, InvalidStateError, NotFoundError
 from engine.fsutil import remove_tree, storage_error, try_lock, write_atomic
 from engine.ids import new_box_id
-from engine.layout import BoxLayout
+from engine.layout import ROOTFS_PREFIX, BoxLayout
 from engine.model import BoxRecord, BoxSpec, BoxState, BoxStatus, utc_now
 from engine.process import is_alive
 from engine.runtime.context import Context
@@ -173,6 +173,11 @@ async def remove_box(context: Context, record: BoxRecord, *, patience_s: float =
         except BoxliteError as error:
             raise error.at(box=record.name, operation="rm") from None
         await asyncio.to_thread(remove_tree, context.layout.box(record.id).root)
+    key = record.manifest_digest or ""
+    if key.startswith(ROOTFS_PREFIX):
+        from engine.disks.release import remove_idle_bases
+
+        await remove_idle_bases(context.layout, context.store, only=(key,))
 
 
 def log_paths(box: BoxLayout) -> tuple[Path, Path]:

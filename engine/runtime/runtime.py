@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from engine.portal.execution import Execution
     from engine.runtime.changes import BoxChanges
     from engine.runtime.housekeeping import BoxSize
+    from engine.runtime.library import ImageLibrary
     from engine.shim.lifeline import Shim
 
 
@@ -98,9 +99,9 @@ class Runtime:
         from engine.runtime.requests import container_argv
 
         effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
-        source = await images.source_for_spec(self._context, spec, pull)
-        container_argv(spec, source.config)
-        return await records.insert_box(self._context, spec, name, source.key, source.config_digest)
+        async with images.source_for_spec(self._context, spec, pull) as source:
+            container_argv(spec, source.config)
+            return await records.insert_box(self._context, spec, name, source.key, source.config_digest)
 
     async def get(self, ref: str) -> BoxRecord:
         return await records.get_box(self._context, ref)
@@ -335,31 +336,30 @@ class Runtime:
 
     # ------------------------------------------------------------ images
 
+    @property
+    def images(self) -> ImageLibrary:
+        """Everything about images that is not about a box."""
+        from engine.runtime.library import ImageLibrary
+
+        return ImageLibrary(self._context)
+
     async def pull(
         self, reference: str, *, platform: str | None = None, policy: PullPolicy = PullPolicy.ALWAYS
     ) -> Image:
-        from engine.runtime import images
-
-        return await images.pull(self._context, reference, platform=platform, policy=policy)
+        return await self.images.pull(reference, platform=platform, policy=policy)
 
     async def list_images(self) -> Sequence[Image]:
-        from engine.runtime import images
-
-        return await images.list_images(self._context)
+        return await self.images.list()
 
     async def get_image(self, reference_or_id: str) -> Image:
         """Raises ImageNotFoundError."""
-        from engine.runtime import images
-
-        return await images.get_image(self._context, reference_or_id)
+        return await self.images.get(reference_or_id)
 
     async def import_image(
         self, tar: Path | BinaryIO, reference: str, *, config: ImageConfig | None = None
     ) -> Image:
         """Store a root file system tar as an image of one layer."""
-        from engine.runtime import images
-
-        return await images.import_image(self._context, tar, reference, config or ImageConfig())
+        return await self.images.import_rootfs(tar, reference, config=config)
 
     # ------------------------------------------------------------ the system
 

@@ -6,8 +6,8 @@ import asyncio
 
 from engine import host
 from engine.errors import BoxliteError
+from engine.images.store import ImageStore
 from engine.model import Accel, BoxStatus, RuntimeInfo
-from engine.runtime import images
 from engine.runtime.context import Context
 from engine.runtime.records import list_boxes
 from engine.version import __version__
@@ -35,7 +35,7 @@ async def runtime_info(context: Context) -> RuntimeInfo:
         boxes_running=counts[BoxStatus.RUNNING] + counts[BoxStatus.PAUSED] + counts[BoxStatus.STOPPING],
         boxes_stopped=counts[BoxStatus.STOPPED] + counts[BoxStatus.FAILED],
         boxes_configured=counts[BoxStatus.CONFIGURED],
-        images_count=len(await images.list_images(context)),
+        images_count=len(await ImageStore(context.layout).list_images()),
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidStateError, NotFoundError
 from engine.fsutil import remove_tree
-from engine.layout import Layout
+from engine.layout import ROOTFS_PREFIX, Layout
 from engine.model import BoxStatus, HealthState, utc_now
 from engine.store import BoxStore
 from engine.store.documents import to_microseconds
@@ -42,8 +43,19 @@ async def record_ending(layout: Layout, plan: LaunchPlan, ending: Ending) -> dat
             return None  # removed by force meanwhile
     if plan.auto_remove:
         remove_tree(layout.box(plan.box_id).root)
+        if plan.vm.base_path is not None:
+            await _release_base(layout, Path(plan.vm.base_path).parent.name)
         return None
     return finished_at
+
+
+async def _release_base(layout: Layout, key: str) -> None:
+    """A base that was made for one box goes with it."""
+    if key.startswith(ROOTFS_PREFIX):
+        from engine.disks.release import remove_idle_bases
+
+        async with BoxStore(layout) as store:
+            await remove_idle_bases(layout, store, only=(key,))
 
 
 async def note_restart(
@@ -89,3 +101,4 @@ async def remove_expired(layout: Layout, box_id: str, finished_us: int) -> None:
         except (NotFoundError, InvalidStateError):
             return
     remove_tree(layout.box(box_id).root)
+    await _release_base(layout, record.manifest_digest or "")

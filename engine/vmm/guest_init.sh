@@ -31,6 +31,9 @@ while [ -z "$root" ]; do
     $bb sleep 0.05
 done
 
+# There is no modprobe here: a kernel that looks for one only wastes time.
+echo > /proc/sys/kernel/modprobe
+
 $bb mount -t ext4 -o ro,noatime "$root" /newroot
 $bb mount --move /dev /newroot/dev
 $bb mount --move /proc /newroot/proc

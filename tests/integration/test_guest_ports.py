@@ -14,8 +14,8 @@ from grpclib.client import UnaryUnaryMethod
 from grpclib.const import Handler
 from grpclib.exceptions import GRPCError
 
-from guest.agent import PortalServer
 from guest.errors import GuestError
+from guest.http2 import PortalServer
 from guest.ports import PortalPort, PortPoller
 from guest.services.calls import unary
 from guest.warmup import PairChannel, say_hello

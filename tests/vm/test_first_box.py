@@ -98,7 +98,7 @@ def test_life_of_a_detached_box(boxlite: Boxlite, alpine: str) -> None:
     boxlite("start", "web", check=True)
     assert boxlite.out("exec", "web", "cat", "/root/file") == "kept"
     assert boxlite("rm", "web").returncode == 1
-    assert boxlite.out("rm", "-f", "web") == "web"
+    assert boxlite.out("rm", "-f", "web") == box_id
     assert boxlite.out("ls", "-aq") == ""
 
 

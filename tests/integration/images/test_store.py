@@ -52,8 +52,7 @@ async def test_name_that_moves_leaves_the_old_image_without_one(layout: Layout) 
     store = ImageStore(layout)
     references = {found.reference for found in await store.list_images()}
     assert references == {"docker.io/library/a:1", f"docker.io/library/a@{old.manifest_digest}"}
-    removal = await store.prune()
-    assert removal.deleted == (old.manifest_digest,)
+    assert [one.row.manifest_digest for one in await store.prune()] == [old.manifest_digest]
     assert [found.reference for found in await store.list_images()] == ["docker.io/library/a:1"]
 
 
@@ -86,11 +85,11 @@ async def test_remove_by_id_of_an_image_with_names_needs_force(layout: Layout) -
 async def test_remove_of_an_image_that_a_box_uses_keeps_it(layout: Layout) -> None:
     image = await store_image(layout, ONE, "a:1")
     store = ImageStore(layout)
-    with pytest.raises(InvalidStateError, match="is used by a box"):
-        await store.remove("a:1", used={image.manifest_digest})
-    await store.remove("a:1", force=True, used={image.manifest_digest})
+    with pytest.raises(InvalidStateError, match="is used by box web"):
+        await store.remove("a:1", used={image.manifest_digest: ["web"]})
+    await store.remove("a:1", force=True, used={image.manifest_digest: ["web"]})
     assert (await store.get(image.manifest_digest)).config_digest == image.config_digest
-    assert (await store.prune(used={image.manifest_digest})).deleted == ()
+    assert await store.prune(used={image.manifest_digest}) == []
 
 
 async def test_sweep_while_an_image_is_added_takes_nothing(layout: Layout) -> None:

@@ -261,7 +261,7 @@ def test_spec_rootfs_takes_the_place_of_the_image(tmp_path: Any) -> None:
         ("--stop-signal NOPE alpine", "signal"),
         ("--dns example.com alpine", "name server"),
         ("--security tight alpine", "security preset"),
-        ("--rootfs /nope ls", "not a directory"),
+        ("--rootfs /nope ls", "neither a directory nor a tar archive"),
         ("--host-access perhaps alpine", "host access is enabled or disabled"),
     ],
 )

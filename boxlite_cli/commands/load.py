@@ -1,0 +1,76 @@
+"""`boxlite load`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.output import print_lines
+from boxlite_cli.progress import progress_display
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+from engine.errors import InvalidArgumentError
+
+LOCAL_STORES = ("docker-daemon:", "containers-storage:")
+EXAMPLES = """
+  boxlite load images.tar.gz
+  docker save web:1 | boxlite load
+  boxlite load containers-storage:localhost/web:1
+"""
+
+
+def load(
+    settings: Settings,
+    source: Annotated[str | None, typer.Argument(metavar="[FILE|-|docker-daemon:NAME|…]")] = None,
+    input_: Annotated[
+        str | None, typer.Option("--input", "-i", metavar="FILE", help="The same as FILE, as in Docker.")
+    ] = None,
+    platform: Annotated[
+        str | None,
+        typer.Option("--platform", metavar="OS/ARCH", help="Platform to choose. [default: the host's]"),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> int:
+    """Bring in images from an archive, from standard input, or from Docker or Podman on this host.
+
+    FILE is what docker save, podman save or boxlite save wrote, plain or compressed with gzip or zstd, or an OCI layout
+    directory. docker-daemon:NAME and containers-storage:NAME take an image from a Docker or a Podman.
+    """
+    if source is not None and input_ is not None:
+        raise InvalidArgumentError("give the archive once: as FILE or with -i")
+    return run_async(_load(settings, source or input_ or "-", platform, quiet))
+
+
+async def _load(settings: Settings, word: str, platform: str | None, quiet: bool) -> int:
+    with progress_display(quiet=quiet) as display:
+        async with settings.open_runtime(display.show) as runtime:
+            if word.startswith(LOCAL_STORES):
+                images = [await runtime.images.pull(word, platform=platform)]
+            else:
+                images = list(await runtime.images.load(_archive(word), platform=platform))
+    print_lines(
+        f"Loaded image: {image.reference}" if image.names else f"Loaded image ID: {image.config_digest}"
+        for image in images
+    )
+    return 0
+
+
+def _archive(word: str) -> Path | IO[bytes]:
+    if word == "-":
+        if sys.stdin.isatty():
+            raise InvalidArgumentError(
+                "there is no archive on standard input, which is a terminal",
+                hint="name a file, or pipe one in",
+            )
+        return sys.stdin.buffer
+    path = Path(word).expanduser()
+    if not path.exists():
+        raise InvalidArgumentError(f"the archive {word} is not there")
+    return path
+
+
+COMMAND = as_command(load, "load", examples=EXAMPLES)

@@ -1,0 +1,33 @@
+"""`boxlite logout`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.failures import say
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+
+
+def logout(
+    settings: Settings,
+    host: Annotated[str, typer.Argument(metavar="[REGISTRY]")] = "docker.io",
+) -> int:
+    """Forget the password of a registry that login kept.
+
+    Credentials of Docker and Podman are left alone. Without REGISTRY: Docker Hub.
+    """
+    return run_async(_logout(settings, host))
+
+
+async def _logout(settings: Settings, registry: str) -> int:
+    async with settings.open_runtime() as runtime:
+        known = await runtime.images.log_out(registry)
+    say(f"forgot the login to {registry}" if known else f"not logged in to {registry}")
+    return 0
+
+
+COMMAND = as_command(logout, "logout", examples="boxlite logout ghcr.io")

@@ -1,0 +1,29 @@
+"""`boxlite tag`, also `image tag`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from boxlite_cli.command import as_command
+from boxlite_cli.session import run_async
+from boxlite_cli.settings import Settings
+
+
+def tag(
+    image: Annotated[str, typer.Argument(metavar="IMAGE")],
+    name: Annotated[str, typer.Argument(metavar="NAME[:TAG]")],
+    settings: Settings,
+) -> int:
+    """Give an image one more name."""
+    return run_async(_tag(settings, image, name))
+
+
+async def _tag(settings: Settings, image: str, name: str) -> int:
+    async with settings.open_runtime() as runtime:
+        await runtime.images.tag(image, name)
+    return 0
+
+
+COMMAND = as_command(tag, "tag", examples="boxlite tag alpine:3.20 localhost/base:1")
