@@ -30,7 +30,6 @@ def events_of(boxlite: Boxlite, name: str, kind: str) -> int:
 
 
 def test_concurrent_execs_of_a_stopped_resumable_box_join_one_start(boxlite: Boxlite, alpine: str) -> None:
-    boxlite("create", "--name", "shell", "-i", alpine, check=False)
     boxlite("create", "--name", "resumable", alpine, check=True)
     done = at_once(boxlite, *(["exec", "resumable", "echo", str(number)] for number in range(4)))
     assert [out for _, out, _ in done] == ["0\n", "1\n", "2\n", "3\n"], done
