@@ -98,9 +98,18 @@ def container_env(spec: BoxSpec, config: ImageConfig, *, hostname: str) -> list[
 
 
 def container_init_request(
-    record: BoxRecord, config: ImageConfig, *, size: TerminalSize | None, mounts: Sequence[wire.Mount] = ()
+    record: BoxRecord,
+    config: ImageConfig,
+    *,
+    attached: bool,
+    size: TerminalSize | None,
+    mounts: Sequence[wire.Mount] = (),
 ) -> wire.ContainerInitRequest:
-    """The container of a box. Raises InvalidArgumentError for a spec that cannot be run."""
+    """The container of a box. Raises InvalidArgumentError for a spec that cannot be run.
+
+    A resumable box that nobody attaches to has an open stdin on which nothing ever comes: the shell that images have
+    for a command then waits for the execs the box was made for, instead of ending at once.
+    """
     spec = record.spec
     return wire.ContainerInitRequest(
         argv=container_argv(spec, config),
@@ -109,7 +118,7 @@ def container_init_request(
         create_working_dir=not spec.working_dir,
         user=spec.user or config.user,
         tty=spec.tty,
-        stdin=spec.stdin_open,
+        stdin=spec.stdin_open or not (attached or spec.is_job),
         size=_size(size),
         mounts=mounts,
         capabilities=effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged),

@@ -26,7 +26,7 @@ from engine.model import (
     RuntimeInfo,
     TerminalSize,
 )
-from engine.progress import ProgressSink, ignore_progress
+from engine.progress import Progress, ProgressSink, ignore_progress
 from engine.runtime import records
 from engine.runtime.context import Context
 from engine.store import BoxStore
@@ -152,19 +152,27 @@ class Runtime:
 
     async def start(self, ref: str) -> BoxRecord:
         """Start a box that goes on without us; returns once its main command runs. One that runs is left alone, and of
-        several who start one at the same moment, one does it and the others wait for it."""
+        several who start one at the same moment, one does it and the others wait for it: progress then has a warning
+        that says so."""
+        record, started = await self._start(await self.get(ref))
+        if not started:
+            message = f"box {record.name} is running already"
+            self._context.progress(Progress(stage="warning", item=record.id, message=message))
+        return record
+
+    async def _start(self, record: BoxRecord) -> tuple[BoxRecord, bool]:
+        """The running box, and whether it was we who started it."""
         from engine.runtime.starting import started_box
 
-        record = await self.get(ref)
         if record.status.is_running:
-            return record
+            return record, False
         try:
             async with started_box(self._context, record, attached=False, shim=self._take_early()) as started:
-                return started.record
+                return started.record, True
         except InvalidStateError:
             record = await self.get(record.id)
             if record.status.is_running:
-                return record
+                return record, False
             raise
 
     @contextlib.asynccontextmanager
@@ -275,7 +283,7 @@ class Runtime:
                 box=record.name,
                 operation=operation,
             )
-        return await self.start(ref)
+        return (await self._start(record))[0]
 
     async def logs(
         self,
