@@ -18,9 +18,10 @@ from engine.model import (
     VolumeKind,
     VolumeSpec,
 )
-from engine.net.plan import BOX_ADDRESS, DNS_ADDRESS, HOST_ADDRESS, HOST_ALIAS, MTU, PREFIX_LENGTH, mac_of
+from engine.net.plan import DNS_ADDRESS, HOST_ALIAS, mac_of
 from engine.runtime.capabilities import effective_capabilities
 from guest.wire import portal_pb2 as wire
+from guest.wire.constants import BOX_ADDRESS, BOX_MTU, BOX_PREFIX_LENGTH, HOST_ADDRESS
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENTROPY_BYTES = 256
@@ -49,9 +50,9 @@ def guest_init_request(record: BoxRecord, *, ephemeral: bool) -> wire.InitReques
         request.network.CopyFrom(
             wire.Network(
                 mac=mac_of(record.id),
-                address=f"{BOX_ADDRESS}/{PREFIX_LENGTH}",
+                address=f"{BOX_ADDRESS}/{BOX_PREFIX_LENGTH}",
                 gateway=HOST_ADDRESS,
-                mtu=MTU,
+                mtu=BOX_MTU,
             )
         )
         request.hosts.add(address=BOX_ADDRESS, names=[hostname])
