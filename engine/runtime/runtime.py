@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -11,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from engine import host
-from engine.errors import InvalidArgumentError, InvalidStateError
+from engine.errors import BoxliteError, InvalidArgumentError, InvalidStateError
 from engine.layout import Layout
 from engine.model import (
     BoxRecord,
@@ -68,6 +69,7 @@ class Runtime:
             layout=self.layout, config=self.config, store=BoxStore(self.layout), progress=progress
         )
         self._early: Shim | None = None
+        self._opening: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
         self.layout.ensure()
@@ -83,6 +85,8 @@ class Runtime:
         if self._early is not None:
             self._early.let_go()
             self._early = None
+        if self._opening is not None:
+            await self._opening
         await self._context.store.close()
 
     # ------------------------------------------------------------ boxes on record
@@ -145,6 +149,11 @@ class Runtime:
 
         if self._early is None:
             self._early = start_shim(spawned)
+            self._opening = asyncio.ensure_future(self._open_store())
+
+    async def _open_store(self) -> None:
+        with contextlib.suppress(BoxliteError):  # whoever asks for something next is told
+            await self._context.store.open()
 
     def _take_early(self) -> Shim | None:
         shim, self._early = self._early, None

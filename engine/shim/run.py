@@ -114,16 +114,23 @@ class Run:
 
     async def clean_up(self) -> None:
         """Kill and reap whatever is left, and remove the sockets."""
-        await self._resources.aclose()
         if self._machine is not None:
-            await self._machine.kill()
-        if self._network is not None:
-            await terminate(self._network, grace_s=0.5)
+            self._machine.kill_now()
+        await asyncio.gather(self._end_machine(), self._end_network())
         for task in tuple(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         for number in range(PORTAL_PORTS):
             self._box.portal_socket(number).unlink(missing_ok=True)
+
+    async def _end_machine(self) -> None:
+        await self._resources.aclose()
+        if self._machine is not None:
+            await self._machine.kill()
+
+    async def _end_network(self) -> None:
+        if self._network is not None:
+            await terminate(self._network, grace_s=0.5)
 
     # ------------------------------------------------------------ orders
 
