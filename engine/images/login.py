@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from engine.errors import InvalidArgumentError
+from engine.errors import InvalidArgumentError, RegistryAuthError
 from engine.images.credentials import Credential, save_credential
 from engine.images.endpoints import endpoints_for
 from engine.images.reference import DEFAULT_REGISTRY, ImageReference, split_registry
@@ -28,6 +28,11 @@ async def log_in(layout: Layout, config: RuntimeConfig, registry: str, username:
     client = RegistryClient(probe, endpoint, credential)
     try:
         await asyncio.to_thread(client.ping)
+    except RegistryAuthError as error:
+        raise RegistryAuthError(
+            f"registry {host} refused the user {username} and the password given",
+            hint="check both; some registries want an access token in place of the password",
+        ) from error
     finally:
         client.close()
     await asyncio.to_thread(save_credential, layout, host, username, password)

@@ -231,8 +231,9 @@ class RegistryTransport(oras.provider.Registry):  # type: ignore[misc]  # oras h
         with response:
             body = response.raw.read(_MAX_TOKEN_BYTES, decode_content=True)
             if response.status_code in (400, 401, 403):
+                where = f"the token server {urlsplit(realm).netloc} of registry {self.endpoint.host}"
                 raise RegistryAuthError(
-                    self.refusal(f"the token server {urlsplit(realm).netloc} refused"), hint=self.login_hint
+                    self.refusal(f"{where} refused, for {self.endpoint.repository},"), hint=self.login_hint
                 )
             if response.status_code != 200:
                 raise NetworkError(

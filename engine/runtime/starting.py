@@ -143,7 +143,9 @@ async def _plan(
                 resolver=host.resolver(),
             )
     volumes = [volume for volume in spec.volumes if volume.kind is not VolumeKind.ANONYMOUS]
-    container = container_init_request(record, source.config, size=size, mounts=mounts_of(volumes))
+    container = container_init_request(
+        record, source.config, attached=attached, size=size, mounts=mounts_of(volumes)
+    )
     return LaunchPlan(
         box_id=record.id,
         box_name=record.name,

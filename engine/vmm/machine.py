@@ -53,11 +53,15 @@ class Machine:
     def pid(self) -> int:
         return self.process.pid
 
-    async def kill(self) -> None:
-        """End it at once and reap it."""
+    def kill_now(self) -> None:
+        """Send SIGKILL; `kill` is still due."""
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
+
+    async def kill(self) -> None:
+        """End it at once and reap it."""
+        self.kill_now()
         await self.process.wait()
         self.channels.close()
 

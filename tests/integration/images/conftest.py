@@ -3,11 +3,22 @@
 import pytest
 
 from tests.framework.certificates import certificate
+from tests.framework.guarded import guarded, token_guarded, token_server
 from tests.framework.home import alpine_rootfs, layout
 from tests.framework.registry import registry, registry_factory
 from tests.framework.scripted_registry import scripted
 
-__all__ = ["alpine_rootfs", "certificate", "layout", "registry", "registry_factory", "scripted"]
+__all__ = [
+    "alpine_rootfs",
+    "certificate",
+    "guarded",
+    "layout",
+    "registry",
+    "registry_factory",
+    "scripted",
+    "token_guarded",
+    "token_server",
+]
 
 
 @pytest.fixture(autouse=True)

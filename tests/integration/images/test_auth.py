@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,38 +14,10 @@ from engine.images.login import log_in
 from engine.images.pull import pull
 from engine.layout import Layout
 from engine.model import RegistryConfig, RuntimeConfig
-from engine.process import find_program
 from tests.framework.certificates import Certificate
-from tests.framework.image_builder import build_image, file
-from tests.framework.registry import RunningRegistry, StartRegistry
+from tests.framework.guarded import IMAGE, PASSWORD, USER, config_for
+from tests.framework.registry import RunningRegistry
 from tests.framework.scripted_registry import Answer, Asked, ScriptedRegistry, basic
-
-IMAGE = build_image([[file("a", b"secret")]])
-USER, PASSWORD = "ann", "p:ss wörd"
-
-
-@pytest.fixture
-def guarded(registry_factory: StartRegistry, certificate: Certificate, tmp_path: Path) -> RunningRegistry:
-    """A registry with TLS that only USER may use, holding IMAGE."""
-    htpasswd = find_program("htpasswd")
-    if htpasswd is None:
-        pytest.skip("htpasswd is not installed (Debian: apache2-utils)")
-    users = subprocess.run((htpasswd, "-Bbn", USER, PASSWORD), capture_output=True, check=True).stdout
-    (tmp_path / "users").write_bytes(users)
-    running = registry_factory(
-        http={"tls": {"certificate": str(certificate.certificate), "key": str(certificate.key)}},
-        auth={"htpasswd": {"realm": "test", "path": str(tmp_path / "users")}},
-    )
-    running.verify = str(certificate.certificate)
-    running.headers = {"Authorization": basic(USER, PASSWORD)}
-    running.push("team/app", "v1", IMAGE)
-    return running
-
-
-def config_for(registry: RunningRegistry, certificate: Certificate, **changes: object) -> RuntimeConfig:
-    ca_file = str(certificate.certificate)
-    entry = RegistryConfig(host=registry.host, **{"ca_file": ca_file, **changes})  # type: ignore[arg-type]
-    return RuntimeConfig(image_registries=(entry,))
 
 
 async def test_pull_over_tls_with_the_right_password_works(
@@ -226,7 +197,8 @@ async def test_token_server_that_refuses_is_named(layout: Layout, scripted: Scri
     reference = scripted.put("v1", IMAGE)
     token_rules(scripted, guard="/v2/", user="somebody else")
     with pytest.raises(
-        RegistryAuthError, match=f"the token server {scripted.host} refused an anonymous pull"
+        RegistryAuthError,
+        match=f"token server {scripted.host} of registry {scripted.host} refused, for test/image, an anonymous pull",
     ):
         await pull(layout, RuntimeConfig(), reference)
 
