@@ -49,6 +49,7 @@ from engine.runtime.requests import container_init_request, guest_init_request, 
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, NetworkGrant, Verdict
 from engine.vmm.spec import VmSpec
+from engine.vmm.tsc import clock_args
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAIN_EXECUTION
 
@@ -158,6 +159,7 @@ async def _plan(
             disk_size_bytes=disk.size_bytes,
             template=template,
             seccomp=spec.security.seccomp_enabled,
+            kernel_args=() if template else await asyncio.to_thread(clock_args, shape.accel),
         ),
         security=spec.security,
         network=network,
