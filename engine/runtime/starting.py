@@ -32,7 +32,6 @@ from engine.model import (
     NetworkMode,
     StageTimings,
     TerminalSize,
-    VolumeKind,
     utc_now,
 )
 from engine.net.plan import plan_ports
@@ -45,7 +44,8 @@ from engine.runtime.context import Context
 from engine.runtime.guest import get_guest_files
 from engine.runtime.machines import check_cpus, choose_machine
 from engine.runtime.records import box_lock, make_directories, settle
-from engine.runtime.requests import container_init_request, guest_init_request, mounts_of
+from engine.runtime.requests import container_init_request, guest_init_request
+from engine.runtime.shares import mounts_of, shares_of
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, NetworkGrant, Verdict
 from engine.vmm.spec import VmSpec
@@ -142,9 +142,9 @@ async def _plan(
                 host_access=spec.network.host_access,
                 resolver=host.resolver(),
             )
-    volumes = [volume for volume in spec.volumes if volume.kind is not VolumeKind.ANONYMOUS]
+    shares = shares_of(context.layout, record)
     container = container_init_request(
-        record, source.config, attached=attached, size=size, mounts=mounts_of(volumes)
+        record, source.config, attached=attached, size=size, mounts=mounts_of(spec.volumes, shares)
     )
     return LaunchPlan(
         box_id=record.id,
@@ -154,6 +154,7 @@ async def _plan(
             shape=shape,
             guest=guest,
             share_path=str(box.mounts_dir),
+            shares=shares,
             disk_path=str(box.disk_path),
             base_path=disk.base_path,
             disk_size_bytes=disk.size_bytes,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine import host
 from engine.errors import EngineError
-from engine.jailer.bubblewrap import wrap
+from engine.jailer.bubblewrap import with_limits, wrap
 from engine.jailer.grants import Grant, Jail, Limits, device, read, write
 from engine.model import Accel, SecurityOptions
 from engine.process import Command, start
@@ -74,6 +74,11 @@ def machine_jail(spec: VmSpec, security: SecurityOptions, binary: str) -> Jail:
         read(path) for path in (spec.guest.kernel_path, spec.guest.initramfs_path, spec.guest.root_path)
     ]
     grants.append(write(spec.share_path))
+    for share in spec.shares:
+        target = f"{spec.share_path}/{share.name}"
+        grants.append(
+            read(share.source, target=target) if share.read_only else write(share.source, target=target)
+        )
     if spec.disk_path is not None and spec.base_path is not None:
         grants += [read(spec.base_path), write(spec.disk_path)]
     if spec.template is not None:
@@ -120,7 +125,8 @@ async def start_machine(
         network=None if network is None else network.fileno(),
     )
     command = Command(argv=build_qemu_argv(binary, spec, fds), pass_fds=fds.all)
-    jailed = wrap(command, machine_jail(spec, security, binary))
+    jail = machine_jail(spec, security, binary)
+    jailed = with_limits(wrap(command, jail), jail)
     try:
         process = await start(jailed, log_path=log_path)
     except OSError as error:
