@@ -35,6 +35,6 @@ def test_missing_volume_is_named_and_nothing_is_left(boxlite: Boxlite, alpine: s
         ("nosuch", "volume 'nosuch' not found"),
     ):
         done = boxlite("run", "--rm", "-v", f"{source}:/x", alpine, "true")
-        assert done.returncode == 125
+        assert done.returncode in (2, 125)
         assert said in done.stderr.decode()
     assert boxlite.out("ls", "-aq") == ""
