@@ -229,7 +229,8 @@ async def _launch(
             raise _machine_failure(context.layout.box(record.id), str(last.get("reason", error))) from error
         raise
     await shim.send(Verdict())
-    record = await context.store.update_state(record.id, timings=watch.timings)
+    if not plan.auto_remove:  # nobody asks how long it took to start what is gone in a moment
+        record = await context.store.update_state(record.id, timings=watch.timings)
     return Started(record=record, execution=execution, shim=shim)
 
 
