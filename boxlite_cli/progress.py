@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from boxlite_cli.failures import say
+from boxlite_cli.failures import say, warn
 from boxlite_cli.humane import size_text
 from engine.progress import Progress
 
@@ -28,7 +28,7 @@ TITLES = {
     "template": "preparing the machine (once for this shape)",
     "guest-image": "building the guest system (once)",
 }
-"""Stages worth showing; the others pass in a moment."""
+"""Stages worth showing; the others pass in a moment. A "warning" is always shown, and stays."""
 
 LINE_INTERVAL_S = 5.0
 
@@ -56,7 +56,8 @@ def progress_display(*, quiet: bool = False) -> Iterator[Display]:
 
 class NoDisplay:
     def show(self, progress: Progress) -> None:
-        return
+        if progress.stage == "warning":
+            warn(progress.message)
 
     def close(self) -> None:
         return
@@ -72,6 +73,9 @@ class LineDisplay:
         self._closed = False
 
     def show(self, progress: Progress) -> None:
+        if progress.stage == "warning":
+            warn(progress.message)
+            return
         with self._lock:
             if self._closed or progress.stage not in TITLES or not self._is_due(progress):
                 return
@@ -103,6 +107,8 @@ class LiveDisplay:
         self._closed = False
 
     def show(self, progress: Progress) -> None:
+        if progress.stage == "warning":
+            self._warn(progress.message)
         if progress.stage not in TITLES:
             return
         with self._lock:
@@ -126,6 +132,14 @@ class LiveDisplay:
             if self._rich is not None:
                 self._rich.stop()
                 self._rich = None
+
+    def _warn(self, message: str) -> None:
+        """Above the lines that are under way, where there are any."""
+        with self._lock:
+            if self._rich is None:
+                warn(message)
+            else:
+                self._rich.console.print(f"Warning: {message}", markup=False, highlight=False)
 
     def _started(self) -> RichProgress:
         if self._rich is None:

@@ -127,13 +127,13 @@ class Execution:
         say about one that cannot be run comes as an error, not as output."""
         theirs = Pipes()
         if self.wants_stdin:
-            theirs.stdin, self._stdin = os.pipe()
+            theirs.stdin, self._stdin = _wide_pipe()
             os.set_blocking(self._stdin, False)
         else:
             self._stdin_closed = True
-        ours, theirs.stdout = _output_pipe()
+        ours, theirs.stdout = _wide_pipe()
         self._read_from(STDOUT, ours)
-        ours, theirs.stderr = _output_pipe()
+        ours, theirs.stderr = _wide_pipe()
         self._read_from(STDERR, ours)
         return theirs
 
@@ -330,11 +330,12 @@ class _Source:
             os.close(self._fd)
 
 
-def _output_pipe() -> tuple[int, int]:
-    ours, theirs = os.pipe()
+def _wide_pipe() -> tuple[int, int]:
+    """A pipe that holds a whole message, as (end to read, end to write)."""
+    reading, writing = os.pipe()
     with contextlib.suppress(OSError):
-        fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    return ours, theirs
+        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return reading, writing
 
 
 def set_terminal_size(fd: int, rows: int, cols: int) -> None:

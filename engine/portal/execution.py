@@ -83,6 +83,7 @@ class Execution:
         self.released = False
         self._recorded_end = recorded_end
         self._reader: asyncio.Task[None] | None = None
+        self._status: asyncio.Future[ExitStatus | None] = asyncio.get_running_loop().create_future()
         self._waiter: asyncio.Task[ExitStatus] | None = None
         self._input: asyncio.Queue[bytes | None] | None = None
         self._sender: asyncio.Task[None] | None = None
@@ -101,6 +102,9 @@ class Execution:
         try:
             with translated("attach"):
                 async for message in self._session.attach(request):
+                    if message.HasField("status"):
+                        self._status.set_result(exit_status(message.status))
+                        continue
                     await (self.stdout if message.stream == STDOUT else self.stderr).put(message)
             if not (self.stdout.ended and self.stderr.ended):
                 raise PortalError("the output ended early", operation="attach")
@@ -108,7 +112,10 @@ class Execution:
             for stream in (self.stdout, self.stderr):
                 if not stream.ended:
                     stream.ended = True
-                    await stream.finish(error)
+                    await stream.finish(error)  # for whoever reads
+        finally:
+            if not self._status.done():
+                self._status.set_result(None)
 
     @property
     def has_ended(self) -> bool:
@@ -121,6 +128,10 @@ class Execution:
             self._waiter = asyncio.create_task(self._wait())
 
     async def _wait(self) -> ExitStatus:
+        if self._reader is not None:
+            status = await self._status  # comes with the output; asking for it too would cost a call
+            if status is not None:
+                return status
         try:
             with translated("wait"):
                 reply = await self._session.wait(wire.WaitRequest(execution_id=self.id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -11,7 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from engine import host
-from engine.errors import InvalidArgumentError, InvalidStateError
+from engine.errors import BoxliteError, InvalidArgumentError, InvalidStateError
+from engine.fsutil import remove_tree
 from engine.layout import Layout
 from engine.model import (
     BoxRecord,
@@ -26,7 +28,7 @@ from engine.model import (
     RuntimeInfo,
     TerminalSize,
 )
-from engine.progress import ProgressSink, ignore_progress
+from engine.progress import Progress, ProgressSink, ignore_progress
 from engine.runtime import records
 from engine.runtime.context import Context
 from engine.store import BoxStore
@@ -68,6 +70,7 @@ class Runtime:
             layout=self.layout, config=self.config, store=BoxStore(self.layout), progress=progress
         )
         self._early: Shim | None = None
+        self._opening: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
         self.layout.ensure()
@@ -83,6 +86,8 @@ class Runtime:
         if self._early is not None:
             self._early.let_go()
             self._early = None
+        if self._opening is not None:
+            await self._opening
         await self._context.store.close()
 
     # ------------------------------------------------------------ boxes on record
@@ -119,7 +124,7 @@ class Runtime:
         return await self._context.store.rename(record.id, new_name)
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> BoxRecord:
-        """Delete a box and its disk. Raises InvalidStateError for one that runs, unless `force`."""
+        """Delete a box and its disk; with `volumes` its anonymous volumes too. Raises InvalidStateError for one that runs, unless `force`."""
         from engine.runtime import running
 
         record = await self.get(ref)
@@ -134,6 +139,8 @@ class Runtime:
             record = await running.stop_box(self._context, record, reason="rm -f", timeout_s=0.0, signum=9)
         if await self._context.store.find(record.id) is not None:
             await records.remove_box(self._context, record)
+        if volumes:
+            await asyncio.to_thread(remove_tree, self.layout.anonymous_volumes(record.id))
         return record
 
     # ------------------------------------------------------------ starting and stopping
@@ -145,6 +152,11 @@ class Runtime:
 
         if self._early is None:
             self._early = start_shim(spawned)
+            self._opening = asyncio.ensure_future(self._open_store())
+
+    async def _open_store(self) -> None:
+        with contextlib.suppress(BoxliteError):  # whoever asks for something next is told
+            await self._context.store.open()
 
     def _take_early(self) -> Shim | None:
         shim, self._early = self._early, None
@@ -152,19 +164,27 @@ class Runtime:
 
     async def start(self, ref: str) -> BoxRecord:
         """Start a box that goes on without us; returns once its main command runs. One that runs is left alone, and of
-        several who start one at the same moment, one does it and the others wait for it."""
+        several who start one at the same moment, one does it and the others wait for it: progress then has a warning
+        that says so."""
+        record, started = await self._start(await self.get(ref))
+        if not started:
+            message = f"box {record.name} is running already"
+            self._context.progress(Progress(stage="warning", item=record.id, message=message))
+        return record
+
+    async def _start(self, record: BoxRecord) -> tuple[BoxRecord, bool]:
+        """The running box, and whether it was we who started it."""
         from engine.runtime.starting import started_box
 
-        record = await self.get(ref)
         if record.status.is_running:
-            return record
+            return record, False
         try:
             async with started_box(self._context, record, attached=False, shim=self._take_early()) as started:
-                return started.record
+                return started.record, True
         except InvalidStateError:
             record = await self.get(record.id)
             if record.status.is_running:
-                return record
+                return record, False
             raise
 
     @contextlib.asynccontextmanager
@@ -275,7 +295,7 @@ class Runtime:
                 box=record.name,
                 operation=operation,
             )
-        return await self.start(ref)
+        return (await self._start(record))[0]
 
     async def logs(
         self,

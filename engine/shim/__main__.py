@@ -23,7 +23,8 @@ def main() -> int:
 
     _detach_output(plan)
     asyncio.run(Supervisor(plan, lifeline).live())
-    return 0
+    sys.stderr.flush()
+    os._exit(0)  # somebody waits for our end: do not take the interpreter apart first
 
 
 def _receive_plan(lifeline: socket.socket) -> LaunchPlan | None:

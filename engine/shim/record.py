@@ -20,10 +20,19 @@ if TYPE_CHECKING:
 KILLED_CODE = 137
 
 
-async def record_ending(layout: Layout, plan: LaunchPlan, ending: Ending) -> datetime | None:
+async def open_record(layout: Layout) -> BoxStore:
+    """The database, opened ahead of the moment when somebody waits for it."""
+    store = BoxStore(layout)
+    await store.open()
+    return store
+
+
+async def record_ending(
+    layout: Layout, plan: LaunchPlan, ending: Ending, *, store: BoxStore | None = None
+) -> datetime | None:
     """The box is stopped or failed, or gone. The time it ended at, None when it is gone."""
     finished_at = utc_now()
-    async with BoxStore(layout) as store:
+    async with store or BoxStore(layout) as store:
         try:
             await store.transition(
                 plan.box_id,
@@ -43,6 +52,7 @@ async def record_ending(layout: Layout, plan: LaunchPlan, ending: Ending) -> dat
             return None  # removed by force meanwhile
     if plan.auto_remove:
         remove_tree(layout.box(plan.box_id).root)
+        remove_tree(layout.anonymous_volumes(plan.box_id))
         if plan.vm.base_path is not None:
             await _release_base(layout, Path(plan.vm.base_path).parent.name)
         return None

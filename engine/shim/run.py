@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
-from engine.errors import EngineError
+from engine.errors import DeadlineError, EngineError
 from engine.layout import BoxLayout
 from engine.net.passt import start_passt
 from engine.process import terminate
@@ -18,6 +18,7 @@ from engine.shim.plan import LaunchPlan
 from engine.vmm.channels import chunks, events
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
+from engine.vmm.template import BOOT_TIMEOUT_S
 from guest.wire.constants import PORTAL_PORTS
 
 HALT_TIMEOUT_S = 60.0
@@ -46,6 +47,7 @@ class Run:
         loop = asyncio.get_running_loop()
         self._exited: asyncio.Future[dict[str, object]] = loop.create_future()
         self._over: asyncio.Future[str] = loop.create_future()
+        self._ready: asyncio.Future[None] = loop.create_future()
         self._stop_reason: str | None = None
         self._machine: Machine | None = None
         self._network: asyncio.subprocess.Process | None = None
@@ -85,6 +87,17 @@ class Run:
             monitor = await self._monitor_of_machine()
             await monitor.restore(self._plan.vm.template.state_path)
             self._spawn(self._announce_disk_size(monitor))
+        else:
+            await self._until_ready()
+
+    async def _until_ready(self) -> None:
+        """Until the agent of a machine that boots cold listens, or the machine is gone. Raises DeadlineError."""
+        timeout_s = BOOT_TIMEOUT_S[self._plan.vm.shape.accel]
+        done, _ = await asyncio.wait(
+            (self._ready, self._over), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not done:
+            raise DeadlineError(f"the machine's agent was not ready within {timeout_s:g} s of its start")
 
     async def over(self) -> Ending:
         """Wait for the end of the run."""
@@ -101,16 +114,23 @@ class Run:
 
     async def clean_up(self) -> None:
         """Kill and reap whatever is left, and remove the sockets."""
-        await self._resources.aclose()
         if self._machine is not None:
-            await self._machine.kill()
-        if self._network is not None:
-            await terminate(self._network, grace_s=0.5)
+            self._machine.kill_now()
+        await asyncio.gather(self._end_machine(), self._end_network())
         for task in tuple(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         for number in range(PORTAL_PORTS):
             self._box.portal_socket(number).unlink(missing_ok=True)
+
+    async def _end_machine(self) -> None:
+        await self._resources.aclose()
+        if self._machine is not None:
+            await self._machine.kill()
+
+    async def _end_network(self) -> None:
+        if self._network is not None:
+            await terminate(self._network, grace_s=0.5)
 
     # ------------------------------------------------------------ orders
 
@@ -177,6 +197,8 @@ class Run:
     async def _follow_events(self, machine: Machine) -> None:
         async for event in events(machine.channels.events):
             match event["event"]:
+                case "ready" if not self._ready.done():
+                    self._ready.set_result(None)
                 case "exit" if not self._exited.done():
                     self._exited.set_result(event)
                     asyncio.get_running_loop().call_later(

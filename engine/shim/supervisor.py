@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import pickle
 import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import BoxliteError, InvalidStateError
 from engine.layout import BoxLayout, Layout
@@ -22,6 +23,10 @@ from engine.shim.restart import backoff_s, should_restart
 from engine.shim.run import Ending, Run
 
 COLLECT_TIMEOUT_S = 5.0
+
+
+if TYPE_CHECKING:
+    from engine.store import BoxStore
 
 
 class Supervisor:
@@ -43,6 +48,7 @@ class Supervisor:
         self._collected = asyncio.Event()
         self._health: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
+        self._store: BoxStore | None = None
 
     async def live(self) -> None:
         loop = asyncio.get_running_loop()
@@ -70,6 +76,10 @@ class Supervisor:
         try:
             await self.run.launch()
             self._say({"machine": self.run.pid})
+            if (
+                self.plan.attached
+            ):  # somebody will wait for the record: load what it takes beside the machine's start
+                self._background.append(asyncio.create_task(self._open_record()))
             ending = await self.run.over()
             await self._let_starter_collect(ending)
             return ending
@@ -222,10 +232,14 @@ class Supervisor:
             grace_s=self.plan.stop_timeout_s if grace_s is None else grace_s,
         )
 
-    async def _record(self, ending: Ending) -> None:
-        from engine.shim.record import record_ending  # the database is needed now and not before
+    async def _open_record(self) -> None:
+        record = await asyncio.to_thread(importlib.import_module, "engine.shim.record")
+        self._store = await record.open_record(self.layout)
 
-        finished_at = await record_ending(self.layout, self.plan, ending)
+    async def _record(self, ending: Ending) -> None:
+        from engine.shim.record import record_ending  # a box that runs for long does without it until now
+
+        finished_at = await record_ending(self.layout, self.plan, ending, store=self._store)
         if self.plan.auto_delete_s and finished_at is not None:
             from engine.shim.lifeline import start_expiry
             from engine.store.documents import to_microseconds

@@ -42,6 +42,11 @@ class BoxStore:
     ) -> None:
         await self.close()
 
+    async def open(self) -> None:
+        """Open the database now, for those who know that they will need it soon. Idempotent."""
+        async with self._database.reading():
+            return
+
     async def close(self) -> None:
         await self._database.close()
 

@@ -22,7 +22,7 @@ TEMPLATE_MAC = "52:54:00:b0:c5:00"
 """The address every restored machine wakes up with; the guest replaces it by its own in its first call."""
 
 MACHINES = {
-    "x86_64": "microvm,pit=on,pic=on,rtc=on,isa-serial=on,mem-merge=off",
+    "x86_64": "microvm,pcie=on,pit=on,pic=on,rtc=on,isa-serial=on,mem-merge=off",
     "aarch64": "virt,gic-version=max,mem-merge=off",
 }
 CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
@@ -35,6 +35,10 @@ CPU_MODELS = {
     (Accel.TCG, "aarch64"): "max",
 }
 BOX_NODE = "box"
+MAX_SERIAL_PORTS = 31
+"""The serial device alone sits on PCI: on virtio-mmio QEMU offers queues of 1024 entries whatever the device asked for,
+and the guest's driver fills each port's with pages, 4 MiB a port that no box can use (hw/virtio/virtio-mmio.c,
+VIRTIO_MMIO_QUEUE_NUM_MAX; drivers/char/virtio_console.c, fill_queue)."""
 TCG_TRANSLATION_MIB = 128
 KERNEL_ARGS = (
     "reboot=t",
@@ -104,7 +108,7 @@ def _channels(fds: Descriptors) -> tuple[str, ...]:
         "-mon", "chardev=qmp,mode=control",
         "-chardev", f"socket,id=console,fd={fds.console}",
         "-serial", "chardev:console",
-        "-device", "virtio-serial-device,id=serial0,max_ports=32",
+        "-device", f"virtio-serial-pci,id=serial0,max_ports={MAX_SERIAL_PORTS}",
     ]  # fmt: skip
     ports = [("events", fds.events, False, EVENTS_PORT_NAME), ("output", fds.output, False, OUTPUT_PORT_NAME)]
     ports += [(f"portal{n}", fd, True, PORTAL_PORT_NAME.format(n)) for n, fd in enumerate(fds.portals)]

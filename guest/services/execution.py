@@ -108,6 +108,8 @@ class ExecutionService:
             ]
             try:
                 await asyncio.gather(*tasks)
+                ending = await asyncio.shield(execution.ending)
+                await stream.send_message(pb.Output(status=exit_status(ending)))
             finally:
                 for task in tasks:
                     task.cancel()

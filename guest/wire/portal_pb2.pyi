@@ -355,20 +355,22 @@ class Network(_message.Message):
     def __init__(self, mac: _Optional[str] = ..., address: _Optional[str] = ..., gateway: _Optional[str] = ..., address6: _Optional[str] = ..., gateway6: _Optional[str] = ..., mtu: _Optional[int] = ..., redirect: bool = ...) -> None: ...
 
 class Output(_message.Message):
-    __slots__ = ["data", "end", "offset", "stream"]
+    __slots__ = ["data", "end", "offset", "status", "stream"]
     class Stream(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
     DATA_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
     STDERR: Output.Stream
     STDOUT: Output.Stream
     STREAM_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     end: bool
     offset: int
+    status: ExitStatus
     stream: Output.Stream
-    def __init__(self, stream: _Optional[_Union[Output.Stream, str]] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., end: bool = ...) -> None: ...
+    def __init__(self, stream: _Optional[_Union[Output.Stream, str]] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., end: bool = ..., status: _Optional[_Union[ExitStatus, _Mapping]] = ...) -> None: ...
 
 class PingReply(_message.Message):
     __slots__ = ["uptime_ms", "version"]
