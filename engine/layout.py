@@ -139,6 +139,10 @@ class Layout:
     def volumes_dir(self) -> Path:
         return self.home / "volumes"
 
+    def anonymous_volumes(self, box_id: str) -> Path:
+        """The volumes that were made for one box alone."""
+        return self.volumes_dir / "anonymous" / box_id
+
     @property
     def db_dir(self) -> Path:
         return self.home / "db"

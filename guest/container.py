@@ -254,7 +254,7 @@ class Container:
         if self._disk is None:
             raise GuestError("invalid_state", f"the machine has no disk with the serial {BOX_DISK_SERIAL}")
         self.rootfs.mkdir(exist_ok=True)
-        options = "noinit_itable,nobarrier" if identity.ephemeral else "noinit_itable"
+        options = "noinit_itable,nobarrier,noload" if identity.ephemeral else "noinit_itable"
         mount(str(self._disk), str(self.rootfs), "ext4", MS_NOATIME, options)
         self._mounted = True
 

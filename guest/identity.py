@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guest.netlink import Rtnetlink
+from guest.wire.constants import BOX_ADDRESS, BOX_MTU, BOX_PREFIX_LENGTH, HOST_ADDRESS
 
 _RNDADDENTROPY = 0x40085203
 _RNDRESEEDCRNG = 0x5207
 _VIRTIO_NET_DRIVER = Path("/sys/bus/virtio/drivers/virtio_net")
 _NET_DIR = Path("/sys/class/net")
+_PREPARED_ADDRESS = f"{BOX_ADDRESS}/{BOX_PREFIX_LENGTH}"
 
 _LOOPBACK_HOSTS = (
     ("127.0.0.1", ("localhost",)),
@@ -67,7 +69,8 @@ def set_hostname(name: str) -> None:
 
 
 def prepare_network() -> None:
-    """Bring the links up without an address. Done before the template is saved: it is what takes longest.
+    """Bring the links up, with the address and route that every box has. Done before the template is saved: it is what
+    takes longest.
 
     IPv6 stays off until there is an address: it would send packets of its own, and a template's interface leads nowhere.
     """
@@ -76,7 +79,9 @@ def prepare_network() -> None:
         name = _find_interface()
         if name is not None:
             _switch_ipv6(name, on=False)
-            link.set_link(name)
+            link.set_link(name, mtu=BOX_MTU)
+            link.add_address(name, _PREPARED_ADDRESS)
+            link.add_default_route(name, HOST_ADDRESS)
 
 
 def set_up_network(network: Network | None) -> None:
@@ -91,12 +96,18 @@ def set_up_network(network: Network | None) -> None:
     with Rtnetlink() as link:
         if network.address6:
             _switch_ipv6(name, on=True)
-        link.set_link(name, mac=network.mac, mtu=network.mtu)
-        for address, gateway in ((network.address, network.gateway), (network.address6, network.gateway6)):
-            if address:
-                link.add_address(name, address)
-            if gateway:
-                link.add_default_route(name, gateway)
+        link.set_link(name, mac=network.mac, mtu=0 if network.mtu == BOX_MTU else network.mtu)
+        if (network.address, network.gateway) != (_PREPARED_ADDRESS, HOST_ADDRESS):
+            link.delete_address(name, _PREPARED_ADDRESS)
+            _add(link, name, network.address, network.gateway)
+        _add(link, name, network.address6, network.gateway6)
+
+
+def _add(link: Rtnetlink, name: str, address: str, gateway: str) -> None:
+    if address:
+        link.add_address(name, address)
+    if gateway:
+        link.add_default_route(name, gateway)
 
 
 def _switch_ipv6(name: str, *, on: bool) -> None:

@@ -14,7 +14,7 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 
 _NLMSG_ERROR = 2
-_RTM_NEWLINK, _RTM_NEWADDR, _RTM_NEWROUTE = 16, 20, 24
+_RTM_NEWLINK, _RTM_NEWADDR, _RTM_DELADDR, _RTM_NEWROUTE = 16, 20, 21, 24
 _REQUEST, _ACK, _REPLACE, _CREATE = 0x1, 0x4, 0x100, 0x400
 
 _IFF_UP = 0x1
@@ -52,13 +52,13 @@ class Rtnetlink:
 
     def add_address(self, name: str, address: str) -> None:
         """`address` with its prefix, e.g. 192.168.127.2/24."""
-        interface = ipaddress.ip_interface(address)
-        packed = interface.ip.packed
-        body = _ADDRESS.pack(
-            _family(interface), interface.network.prefixlen, _IFA_F_NODAD, 0, socket.if_nametoindex(name)
-        )
-        body += _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
+        body = _address_body(name, address)
         self._request(_RTM_NEWADDR, _CREATE | _REPLACE, body, f"adding the address {address} to {name}")
+
+    def delete_address(self, name: str, address: str) -> None:
+        """The routes over it go too."""
+        body = _address_body(name, address)
+        self._request(_RTM_DELADDR, 0, body, f"taking the address {address} from {name}")
 
     def add_default_route(self, name: str, gateway: str) -> None:
         address = ipaddress.ip_address(gateway)
@@ -79,6 +79,15 @@ class Rtnetlink:
         number = -struct.unpack_from("=i", reply, _HEADER.size)[0] if reply_kind == _NLMSG_ERROR else 0
         if number:
             raise OSError(number, f"{doing}: {os.strerror(number)}")
+
+
+def _address_body(name: str, address: str) -> bytes:
+    interface = ipaddress.ip_interface(address)
+    packed = interface.ip.packed
+    body = _ADDRESS.pack(
+        _family(interface), interface.network.prefixlen, _IFA_F_NODAD, 0, socket.if_nametoindex(name)
+    )
+    return body + _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
 
 
 def _family(

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from engine.errors import NetworkError, UnsupportedError
 from engine.model import PortSpec, Protocol
-from engine.net.plan import BOX_ADDRESS, DNS_ADDRESS, HOST_ADDRESS, MTU, PREFIX_LENGTH
+from engine.net.plan import DNS_ADDRESS
 from engine.process import Command, find_program, start
+from guest.wire.constants import BOX_ADDRESS, BOX_MTU, BOX_PREFIX_LENGTH, HOST_ADDRESS
 
 
 def build_passt_argv(
@@ -26,8 +27,8 @@ def build_passt_argv(
     """
     words = [
         binary, "--foreground", "--quiet", "--fd", str(fd),
-        "--address", BOX_ADDRESS, "--netmask", str(PREFIX_LENGTH), "--gateway", HOST_ADDRESS,
-        "--mtu", str(MTU), "--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra",
+        "--address", BOX_ADDRESS, "--netmask", str(BOX_PREFIX_LENGTH), "--gateway", HOST_ADDRESS,
+        "--mtu", str(BOX_MTU), "--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra",
     ]  # fmt: skip
     if resolver is not None:
         words += ("--dns", resolver, "--dns-forward", DNS_ADDRESS)

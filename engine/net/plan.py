@@ -10,13 +10,8 @@ from dataclasses import dataclass, replace
 from engine.errors import NetworkError, PortInUseError
 from engine.model import PortSpec, Protocol
 
-BOX_ADDRESS = "192.168.127.2"
-PREFIX_LENGTH = 24
 DNS_ADDRESS = "192.168.127.1"
-HOST_ADDRESS = "192.168.127.254"
-"""The host's loopback as the box sees it; also the gateway."""
 HOST_ALIAS = "host.boxlite.internal"
-MTU = 65520
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,11 @@ from engine.model import (
     ImageConfig,
     NetworkMode,
     TerminalSize,
-    VolumeKind,
-    VolumeSpec,
 )
-from engine.net.plan import BOX_ADDRESS, DNS_ADDRESS, HOST_ADDRESS, HOST_ALIAS, MTU, PREFIX_LENGTH, mac_of
+from engine.net.plan import DNS_ADDRESS, HOST_ALIAS, mac_of
 from engine.runtime.capabilities import effective_capabilities
 from guest.wire import portal_pb2 as wire
+from guest.wire.constants import BOX_ADDRESS, BOX_MTU, BOX_PREFIX_LENGTH, HOST_ADDRESS
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENTROPY_BYTES = 256
@@ -49,9 +48,9 @@ def guest_init_request(record: BoxRecord, *, ephemeral: bool) -> wire.InitReques
         request.network.CopyFrom(
             wire.Network(
                 mac=mac_of(record.id),
-                address=f"{BOX_ADDRESS}/{PREFIX_LENGTH}",
+                address=f"{BOX_ADDRESS}/{BOX_PREFIX_LENGTH}",
                 gateway=HOST_ADDRESS,
-                mtu=MTU,
+                mtu=BOX_MTU,
             )
         )
         request.hosts.add(address=BOX_ADDRESS, names=[hostname])
@@ -129,32 +128,6 @@ def container_init_request(
         ulimits=[wire.Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in spec.ulimits],
         init_process=spec.init,
     )
-
-
-def mounts_of(volumes: Sequence[VolumeSpec]) -> list[wire.Mount]:
-    """The box's mounts; the n-th that comes from the host is at `n` in the shared directory."""
-    mounts = []
-    for number, volume in enumerate(volumes):
-        if volume.kind is VolumeKind.TMPFS:
-            mounts.append(
-                wire.Mount(
-                    kind=wire.Mount.TMPFS,
-                    target=volume.target,
-                    tmpfs_size_bytes=volume.tmpfs_size_bytes or 0,
-                    tmpfs_mode=volume.tmpfs_mode or 0,
-                    read_only=volume.read_only,
-                )
-            )
-        else:
-            mounts.append(
-                wire.Mount(
-                    kind=wire.Mount.SHARE,
-                    target=volume.target,
-                    share_path=str(number),
-                    read_only=volume.read_only,
-                )
-            )
-    return mounts
 
 
 def exec_request(spec: ExecSpec, execution_id: str) -> wire.ExecRequest:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from engine import host
 from engine.errors import BoxliteError, InvalidArgumentError, InvalidStateError
+from engine.fsutil import remove_tree
 from engine.layout import Layout
 from engine.model import (
     BoxRecord,
@@ -123,7 +124,7 @@ class Runtime:
         return await self._context.store.rename(record.id, new_name)
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> BoxRecord:
-        """Delete a box and its disk. Raises InvalidStateError for one that runs, unless `force`."""
+        """Delete a box and its disk; with `volumes` its anonymous volumes too. Raises InvalidStateError for one that runs, unless `force`."""
         from engine.runtime import running
 
         record = await self.get(ref)
@@ -138,6 +139,8 @@ class Runtime:
             record = await running.stop_box(self._context, record, reason="rm -f", timeout_s=0.0, signum=9)
         if await self._context.store.find(record.id) is not None:
             await records.remove_box(self._context, record)
+        if volumes:
+            await asyncio.to_thread(remove_tree, self.layout.anonymous_volumes(record.id))
         return record
 
     # ------------------------------------------------------------ starting and stopping

@@ -32,7 +32,6 @@ from engine.model import (
     NetworkMode,
     StageTimings,
     TerminalSize,
-    VolumeKind,
     utc_now,
 )
 from engine.net.plan import plan_ports
@@ -45,10 +44,12 @@ from engine.runtime.context import Context
 from engine.runtime.guest import get_guest_files
 from engine.runtime.machines import check_cpus, choose_machine
 from engine.runtime.records import box_lock, make_directories, settle
-from engine.runtime.requests import container_init_request, guest_init_request, mounts_of
+from engine.runtime.requests import container_init_request, guest_init_request
+from engine.runtime.shares import mounts_of, shares_of
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, NetworkGrant, Verdict
 from engine.vmm.spec import VmSpec
+from engine.vmm.tsc import clock_args
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAIN_EXECUTION
 
@@ -141,9 +142,9 @@ async def _plan(
                 host_access=spec.network.host_access,
                 resolver=host.resolver(),
             )
-    volumes = [volume for volume in spec.volumes if volume.kind is not VolumeKind.ANONYMOUS]
+    shares = shares_of(context.layout, record)
     container = container_init_request(
-        record, source.config, attached=attached, size=size, mounts=mounts_of(volumes)
+        record, source.config, attached=attached, size=size, mounts=mounts_of(spec.volumes, shares)
     )
     return LaunchPlan(
         box_id=record.id,
@@ -153,11 +154,13 @@ async def _plan(
             shape=shape,
             guest=guest,
             share_path=str(box.mounts_dir),
+            shares=shares,
             disk_path=str(box.disk_path),
             base_path=disk.base_path,
             disk_size_bytes=disk.size_bytes,
             template=template,
             seccomp=spec.security.seccomp_enabled,
+            kernel_args=() if template else await asyncio.to_thread(clock_args, shape.accel),
         ),
         security=spec.security,
         network=network,
@@ -226,7 +229,8 @@ async def _launch(
             raise _machine_failure(context.layout.box(record.id), str(last.get("reason", error))) from error
         raise
     await shim.send(Verdict())
-    record = await context.store.update_state(record.id, timings=watch.timings)
+    if not plan.auto_remove:  # nobody asks how long it took to start what is gone in a moment
+        record = await context.store.update_state(record.id, timings=watch.timings)
     return Started(record=record, execution=execution, shim=shim)
 
 

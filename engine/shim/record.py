@@ -52,6 +52,7 @@ async def record_ending(
             return None  # removed by force meanwhile
     if plan.auto_remove:
         remove_tree(layout.box(plan.box_id).root)
+        remove_tree(layout.anonymous_volumes(plan.box_id))
         if plan.vm.base_path is not None:
             await _release_base(layout, Path(plan.vm.base_path).parent.name)
         return None

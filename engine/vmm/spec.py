@@ -54,6 +54,15 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A file or directory of the host that the jail shows as `name` in the shared directory."""
+
+    source: str
+    name: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VmSpec:
     """One machine to start. `template` None: boot cold. Sizes of disks are those of the files.
 
@@ -64,6 +73,7 @@ class VmSpec:
     shape: Shape
     guest: GuestFiles
     share_path: str
+    shares: tuple[Share, ...] = ()
     disk_path: str | None = None
     base_path: str | None = None
     disk_size_bytes: int

@@ -33,6 +33,12 @@ ROOT_DISK_SERIAL = "boxlite-root"
 BOX_DISK_SERIAL = "boxlite-box"
 SHARE_TAG = "boxlite"
 
+BOX_ADDRESS = "192.168.127.2"
+BOX_PREFIX_LENGTH = 24
+HOST_ADDRESS = "192.168.127.254"
+BOX_MTU = 65520
+"""What the interface of a template has already: a box with the same only changes its hardware address."""
+
 NONCE_BYTES = 16
 HELLO_MAGIC = b"\x00BOXLITE-HELLO-1\x00"
 REPLY_MAGIC = b"\x00BOXLITE-REPLY-1\x00"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import io
@@ -109,6 +110,7 @@ class BuiltImage:
         return {**plain, "platform": platform} if platform else plain
 
 
+@functools.lru_cache(maxsize=8)
 def compress(plain: bytes, compression: str) -> bytes:
     if compression == "gzip":
         return gzip.compress(plain, mtime=0)
