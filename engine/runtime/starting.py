@@ -138,7 +138,7 @@ async def _plan(
         network = None
         if spec.network.mode is NetworkMode.ENABLED:
             network = NetworkGrant(
-                ports=plan_ports(spec.ports),
+                ports=plan_ports(published_ports(spec, source.config)),
                 host_access=spec.network.host_access,
                 resolver=host.resolver(),
             )
