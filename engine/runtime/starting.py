@@ -22,6 +22,7 @@ from engine.errors import (
     EngineError,
     InvalidStateError,
     RpcTransportError,
+    StoppedError,
 )
 from engine.fsutil import tail_lines
 from engine.layout import BoxLayout
@@ -225,6 +226,8 @@ async def _launch(
     except BaseException as error:
         await shim.send(_verdict_on(error))
         last = await shim.wait_ended()
+        if last.get("asked"):
+            raise StoppedError("it was stopped while it was starting") from error
         if isinstance(error, RpcTransportError | TimeoutError):
             raise _machine_failure(context.layout.box(record.id), str(last.get("reason", error))) from error
         raise

@@ -131,6 +131,8 @@ def _disks(spec: VmSpec) -> tuple[str, ...]:
 
 
 def _box_disk(spec: VmSpec) -> tuple[str, ...]:
+    """The qcow2 is written without lazy reference counts: a machine is ended by a kill, after which a lazy one would be
+    repaired, and every cluster of it reported, at the next start."""
     if spec.disk_path is None:
         return (
             "-blockdev",
@@ -138,7 +140,7 @@ def _box_disk(spec: VmSpec) -> tuple[str, ...]:
         )
     return (
         "-blockdev",
-        f"driver=qcow2,node-name={BOX_NODE},discard=unmap,lazy-refcounts=on"
+        f"driver=qcow2,node-name={BOX_NODE},discard=unmap"
         f",file.driver=file,file.filename={spec.disk_path},file.discard=unmap"
         ",backing.driver=raw,backing.read-only=on,backing.file.driver=file"
         f",backing.file.filename={spec.base_path},backing.file.locking=off",
