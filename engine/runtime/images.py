@@ -22,6 +22,7 @@ from engine.model import (
     ImageConfig,
     PullPolicy,
     RootfsDisk,
+    utc_now,
 )
 from engine.runtime.context import Context
 
@@ -109,7 +110,8 @@ async def pull(context: Context, reference: str, *, platform: str | None, policy
     local = parse_local_source(reference)
     if local is not None:
         return await _pull_from_local(context, local, platform, policy)
-    return await pull_image(
+    begun = utc_now()
+    image = await pull_image(
         context.layout,
         context.config,
         reference,
@@ -117,6 +119,11 @@ async def pull(context: Context, reference: str, *, platform: str | None, policy
         policy=policy,
         progress=context.progress,
     )
+    if image.pulled_at >= begun:
+        from engine.runtime.housekeeping import trim_images
+
+        await trim_images(context)
+    return image
 
 
 async def _pull_from_local(
