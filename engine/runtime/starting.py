@@ -45,7 +45,7 @@ from engine.runtime.context import Context
 from engine.runtime.guest import get_guest_files
 from engine.runtime.machines import check_cpus, choose_machine
 from engine.runtime.records import box_lock, make_directories, settle
-from engine.runtime.requests import container_init_request, guest_init_request
+from engine.runtime.requests import container_init_request, guest_init_request, published_ports
 from engine.runtime.shares import mounts_of, shares_of
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, NetworkGrant, Verdict
@@ -139,7 +139,7 @@ async def _plan(
         network = None
         if spec.network.mode is NetworkMode.ENABLED:
             network = NetworkGrant(
-                ports=plan_ports(spec.ports),
+                ports=plan_ports(published_ports(spec, source.config)),
                 host_access=spec.network.host_access,
                 resolver=host.resolver(),
             )

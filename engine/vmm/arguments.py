@@ -25,9 +25,6 @@ MACHINES = {
     "x86_64": "microvm,pcie=on,pit=on,pic=on,rtc=on,isa-serial=on,mem-merge=off",
     "aarch64": "virt,gic-version=max,mem-merge=off",
 }
-"""The bus of ports sits on PCI: behind virtio-mmio QEMU offers queues of 1024 buffers, whatever the device asks for, and
-Linux fills those of every port with pages, 4 MiB each. On PCI they are 128 long (hw/virtio/virtio-mmio.c,
-hw/char/virtio-serial-bus.c; Linux: drivers/char/virtio_console.c)."""
 CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
 CPU_MODELS = {
     (Accel.KVM, "x86_64"): "host",
