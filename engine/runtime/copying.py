@@ -204,7 +204,7 @@ def _host_kind(path: str) -> TargetKind:
 
 async def _place_in_box(session: GuestSession, source: Source, path: str) -> tuple[Destination, TargetKind]:
     absolute = posixpath.join("/", path)
-    found = await stat_file(session, os.fsencode(absolute), follow_link=True)
+    found = await stat_file(session, os.fsencode(absolute.rstrip("/") or "/"), follow_link=True)
     kind = TargetKind.MISSING
     if found.exists:
         kind = TargetKind.DIRECTORY if found.is_directory else TargetKind.FILE
