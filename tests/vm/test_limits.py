@@ -75,7 +75,9 @@ def test_disk_that_is_full_says_so_and_works_again(boxlite: Boxlite, alpine: str
 
 
 def test_pids_limit_stops_a_fork_bomb_and_the_box_goes_on(boxlite: Boxlite, alpine: str) -> None:
-    boxlite("run", "-d", "--name", "forks", "--pids-limit", "20", alpine, "sleep", "600", check=True)
+    boxlite(
+        "run", "-d", "--init", "--name", "forks", "--pids-limit", "20", alpine, "sleep", "600", check=True
+    )
     done = boxlite("exec", "forks", "sh", "-c", "for i in $(seq 40); do sleep 5 & done; wait")
     assert b"can't fork" in done.stderr or b"Resource temporarily unavailable" in done.stderr
     eventually(lambda: boxlite("exec", "forks", "echo", "on").stdout == b"on\n", within_s=20)
