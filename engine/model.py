@@ -89,15 +89,15 @@ _ACTIVE = frozenset({BoxStatus.RUNNING, BoxStatus.STOPPING, BoxStatus.PAUSED})
 _S = BoxStatus
 TRANSITIONS: dict[BoxStatus, frozenset[BoxStatus]] = {
     _S.CONFIGURED: frozenset({_S.RUNNING, _S.FAILED}),
-    _S.RUNNING: frozenset({_S.STOPPING, _S.STOPPED, _S.PAUSED, _S.FAILED, _S.UNKNOWN}),
-    _S.STOPPING: frozenset({_S.STOPPED, _S.FAILED, _S.UNKNOWN}),
+    _S.RUNNING: frozenset({_S.STOPPING, _S.STOPPED, _S.PAUSED, _S.FAILED, _S.UNKNOWN, _S.CONFIGURED}),
+    _S.STOPPING: frozenset({_S.STOPPED, _S.FAILED, _S.UNKNOWN, _S.CONFIGURED}),
     _S.PAUSED: frozenset({_S.RUNNING, _S.STOPPING, _S.STOPPED, _S.FAILED, _S.UNKNOWN}),
     _S.STOPPED: frozenset({_S.RUNNING, _S.FAILED}),
     _S.FAILED: frozenset({_S.RUNNING, _S.STOPPED}),
     _S.UNKNOWN: frozenset({_S.STOPPED, _S.FAILED, _S.RUNNING}),
 }
 """The whole state machine: from → the statuses that may follow. Removal is possible from any status
-that is not active."""
+that is not active. Back to configured goes a box whose machine ran for a copy only."""
 
 
 def check_transition(old: BoxStatus, new: BoxStatus, *, box: str, operation: str) -> None:
