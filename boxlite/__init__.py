@@ -64,6 +64,16 @@ if TYPE_CHECKING:
     from boxlite.security import SecurityOptions
     from boxlite.simplebox import CodeBox, SimpleBox
     from boxlite.streams import Input, Output
+    from boxlite.sync import (
+        SyncBox,
+        SyncBoxlite,
+        SyncCodeBox,
+        SyncExecution,
+        SyncImages,
+        SyncInput,
+        SyncOutput,
+        SyncSimpleBox,
+    )
     from boxlite.values import BoxInfo, BoxStateInfo, HealthReport, ImageInfo, PublishedPort
     from engine.events import BoxEvent
     from engine.metrics import BoxMetrics
@@ -127,6 +137,14 @@ __all__ = [
     "SimpleBox",
     "StoppedError",
     "StorageError",
+    "SyncBox",
+    "SyncBoxlite",
+    "SyncCodeBox",
+    "SyncExecution",
+    "SyncImages",
+    "SyncInput",
+    "SyncOutput",
+    "SyncSimpleBox",
     "TimeoutError",
     "UnsupportedEngineError",
     "UnsupportedError",
@@ -186,6 +204,16 @@ _MODULES = {
     "boxlite.security": ("SecurityOptions",),
     "boxlite.simplebox": ("CodeBox", "SimpleBox"),
     "boxlite.streams": ("Input", "Output"),
+    "boxlite.sync": (
+        "SyncBox",
+        "SyncBoxlite",
+        "SyncCodeBox",
+        "SyncExecution",
+        "SyncImages",
+        "SyncInput",
+        "SyncOutput",
+        "SyncSimpleBox",
+    ),
     "boxlite.values": ("BoxInfo", "BoxStateInfo", "HealthReport", "ImageInfo", "PublishedPort"),
     "engine.events": ("BoxEvent",),
     "engine.metrics": ("BoxMetrics",),
