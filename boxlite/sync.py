@@ -48,7 +48,24 @@ class _Background:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, name="boxlite-sync", daemon=True).start()
+                threading.Thread(target=_close_at_exit, args=(self._loop,), name="boxlite-exit").start()
             return self._loop
+
+
+def _close_at_exit(loop: asyncio.AbstractEventLoop) -> None:
+    """Once the program's main thread has ended, end the boxes and threads that would keep the program from ending."""
+    threading.main_thread().join()
+    asyncio.run_coroutine_threadsafe(_end_everything(), loop).result()
+
+
+async def _end_everything() -> None:
+    """As `asyncio.run` ends a loop: first the tasks, then what they left open."""
+    loop = asyncio.get_running_loop()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await loop.shutdown_asyncgens()
 
 
 _background = _Background()
@@ -262,7 +279,7 @@ class SyncBoxlite:
         _background.run(self.runtime.remove(box, force))
 
     def shutdown(self, timeout: float | None = None) -> None:
-        """Due before the program ends: it stops the boxes and the threads behind them."""
+        """Stop the boxes this made. The end of the program does that too, without waiting for theirs."""
         _background.run(self.runtime.shutdown(timeout))
 
     close = shutdown

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import secrets
 import time
+from typing import TypeVar
 
 from engine.errors import BoxliteError, InvalidStateError, RpcTransportError
 from engine.model import BoxRecord, BoxStatus, ExecSpec
@@ -20,7 +21,10 @@ from engine.runtime.context import Context
 from engine.runtime.records import get_box
 from engine.runtime.requests import exec_request
 from engine.runtime.starting import started_box
+from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAIN_EXECUTION
+
+T = TypeVar("T")
 
 
 class BoxLink:
@@ -34,8 +38,9 @@ class BoxLink:
         self._context = context
         self.record = record
         self._turn = asyncio.Lock()
-        self._open = contextlib.AsyncExitStack()
         self._session: GuestSession | None = None
+        self._let_go = asyncio.Event()
+        self._holder: asyncio.Task[None] | None = None
 
     async def start(self) -> BoxRecord:
         """Start the box, whatever it is; one that runs is left alone."""
@@ -50,15 +55,26 @@ class BoxLink:
 
         A box that has never run, or whose command may be run again, is started for it.
         """
-        session = await self._connected("exec", may_start=True)
-        execution = Execution(session, secrets.token_hex(16), tty=spec.tty)
+        request = exec_request(spec, secrets.token_hex(16))
         try:
-            with translated("exec"):
-                await session.exec(exec_request(spec, execution.id))
+            session = await self._asked(request)
+        except RpcTransportError:
+            await self.close()  # repeated with the same id it is the same execution
+            try:
+                session = await self._asked(request)
+            except BoxliteError as error:
+                raise await self.explain(error, "exec") from error
         except BoxliteError as error:
             raise await self.explain(error, "exec") from error
+        execution = Execution(session, request.execution_id, tty=spec.tty)
         execution.attach(keep=True)
         return execution
+
+    async def _asked(self, request: wire.ExecRequest) -> GuestSession:
+        session = await self._connected("exec", may_start=True)
+        with translated("exec"):
+            await session.exec(request)
+        return session
 
     async def main(self) -> Execution:
         """The main command of the box, which must run; what it printed last (256 KiB a stream) comes first."""
@@ -129,7 +145,7 @@ class BoxLink:
 
     async def _start(self, record: BoxRecord) -> GuestSession:
         try:
-            started = await self._open.enter_async_context(
+            started = await self._hold(
                 started_box(self._context, record, attached=False, held=not record.spec.detach)
             )
         except InvalidStateError:
@@ -142,7 +158,7 @@ class BoxLink:
 
     async def _join(self) -> GuestSession:
         try:
-            self._session = await self._open.enter_async_context(
+            self._session = await self._hold(
                 open_session(self._context.layout.box(self.record.id).sockets_dir)
             )
         except BoxliteError as error:
@@ -151,5 +167,31 @@ class BoxLink:
 
     async def _disconnect(self) -> None:
         self._session = None
-        opened, self._open = self._open, contextlib.AsyncExitStack()
-        await opened.aclose()
+        holder, self._holder = self._holder, None
+        if holder is not None:
+            self._let_go.set()
+            await asyncio.gather(holder, return_exceptions=True)
+
+    async def _hold(self, connection: contextlib.AbstractAsyncContextManager[T]) -> T:
+        """Keep a connection open in a task of its own: one that ends with the event loop ends it in good order."""
+        entered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._let_go = asyncio.Event()
+        holder = asyncio.create_task(_hold_open(connection, entered, self._let_go))
+        try:
+            await asyncio.wait((holder, entered), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            holder.cancel()
+            await asyncio.wait((holder,))
+            raise
+        if not entered.done():
+            holder.result()
+        self._holder = holder
+        return entered.result()
+
+
+async def _hold_open(
+    connection: contextlib.AbstractAsyncContextManager[T], entered: asyncio.Future[T], let_go: asyncio.Event
+) -> None:
+    async with connection as value:
+        entered.set_result(value)
+        await let_go.wait()
