@@ -40,7 +40,7 @@ class BoxLink:
         self._turn = asyncio.Lock()
         self._session: GuestSession | None = None
         self._let_go = asyncio.Event()
-        self._holder: asyncio.Task[None] | None = None
+        self._holders: list[asyncio.Task[None]] = []
 
     async def start(self) -> BoxRecord:
         """Start the box, whatever it is; one that runs is left alone."""
@@ -59,7 +59,7 @@ class BoxLink:
         try:
             session = await self._asked(request)
         except RpcTransportError:
-            await self.close()  # repeated with the same id it is the same execution
+            self._session = None  # repeated over a new connection with the same id, it is the same execution
             try:
                 session = await self._asked(request)
             except BoxliteError as error:
@@ -167,15 +167,14 @@ class BoxLink:
 
     async def _disconnect(self) -> None:
         self._session = None
-        holder, self._holder = self._holder, None
-        if holder is not None:
-            self._let_go.set()
-            await asyncio.gather(holder, return_exceptions=True)
+        holders, self._holders = self._holders, []
+        self._let_go.set()
+        self._let_go = asyncio.Event()
+        await asyncio.gather(*holders, return_exceptions=True)
 
     async def _hold(self, connection: contextlib.AbstractAsyncContextManager[T]) -> T:
         """Keep a connection open in a task of its own: one that ends with the event loop ends it in good order."""
         entered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._let_go = asyncio.Event()
         holder = asyncio.create_task(_hold_open(connection, entered, self._let_go))
         try:
             await asyncio.wait((holder, entered), return_when=asyncio.FIRST_COMPLETED)
@@ -185,7 +184,7 @@ class BoxLink:
             raise
         if not entered.done():
             holder.result()
-        self._holder = holder
+        self._holders.append(holder)
         return entered.result()
 
 
