@@ -13,7 +13,7 @@ from typing import Any
 
 from grpclib.config import Configuration
 
-from guest.cgroups import setup_cgroups
+from guest.cgroups import limit_box, setup_cgroups
 from guest.container import Container
 from guest.http2 import PortalServer
 from guest.identity import prepare_network
@@ -134,5 +134,6 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     await warm_up(server.new_connection, reaper, box)
     gc.collect()
     gc.freeze()
+    limit_box(box)
     events.send({"event": "ready"})
     await loop.create_future()

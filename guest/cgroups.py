@@ -16,6 +16,8 @@ from pathlib import Path
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 AGENT_RESERVE_BYTES = 48 << 20
+HEADROOM_BYTES = 16 << 20
+"""What is kept from the box for memory the kernel needs on its behalf and does not charge to it."""
 _MOST_CPU_WEIGHT = 10000
 _CONTROLLERS = ("cpu", "io", "memory", "pids")
 
@@ -89,15 +91,20 @@ def setup_cgroups(root: Path = CGROUP_ROOT) -> tuple[Cgroup, Cgroup]:
 
 
 def limit_box(box: Cgroup, *, memory_bytes: int = 0, pids: int = 0) -> None:
-    """Set the box's limits; 0: as much as the machine has, but for what the agent needs."""
-    total = _memory_total_bytes()
-    most = max(total - AGENT_RESERVE_BYTES, total // 2)
+    """Set the box's limits; 0: as much as the machine has to give now, but for what agent and kernel still need.
+
+    A box that takes all of its memory is then stopped by its own limit. Where it is the machine that runs out, the
+    kernel finds nothing to kill but the agent, and panics.
+    """
+    memory = _memory_bytes()
+    most = max(memory["MemAvailable"] - HEADROOM_BYTES, memory["MemTotal"] // 4)
     box.set("memory.max", min(memory_bytes, most) if memory_bytes else most)
     threads = int(Path("/proc/sys/kernel/threads-max").read_text())
     most_pids = max(64, threads - max(64, threads // 10))
     box.set("pids.max", min(pids, most_pids) if pids else most_pids)
 
 
-def _memory_total_bytes() -> int:
+def _memory_bytes() -> dict[str, int]:
+    """The fields of /proc/meminfo in bytes (proc_meminfo(5))."""
     with Path("/proc/meminfo").open() as file:
-        return int(file.readline().split()[1]) * 1024
+        return {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in file)}

@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import os
 import signal
-import stat
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from guest.cgroups import Cgroup, limit_box
 from guest.crun import Crun
+from guest.devices import find_devices, find_disk
 from guest.errors import GuestError, from_os_error
+from guest.imagefiles import check_working_dir, find_image_user, trust
 from guest.init_process import with_init_process
 from guest.mounts import MS_NOATIME, MS_NODEV, MS_NOSUID, freeze, mount, sync_file_system, thaw, unmount
 from guest.oci import (
@@ -23,91 +24,25 @@ from guest.oci import (
     BindMount,
     ContainerSpec,
     ProcessSpec,
-    TmpfsMount,
     build_config,
     build_process,
     default_env,
     merge_env,
 )
 from guest.reaper import Reaper, exit_code_and_signal
+from guest.requests import ContainerRequest, ExecutionRequest, Identity
 from guest.rootfs import (
     exists_in_root,
-    is_directory_in_root,
     make_directories_in_root,
-    open_in_root,
-    read_in_root,
 )
 from guest.sessions import Ending, Execution, Sessions
-from guest.users import User, find_user
 from guest.wire.constants import BOX_DISK_SERIAL, MAIN_EXECUTION, SHARE_TAG
 
 _CLIENTS_DRAIN_S = 5.0
 _KILLED_S = 10.0
 _SHARE_OPTIONS = "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=client"
-_TRUST_BUNDLES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-)
 
 Notify = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What the machine was told it is, as far as the container shows it."""
-
-    hostname: str
-    machine_id: str
-    hosts: str
-    resolv: str
-    ephemeral: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerRequest:
-    """The container to make: what the host asked for, apart from its wire form."""
-
-    argv: tuple[str, ...]
-    env: tuple[str, ...] = ()
-    working_dir: str = "/"
-    create_working_dir: bool = False
-    user: str = ""
-    tty: bool = False
-    stdin: bool = False
-    rows: int = 0
-    cols: int = 0
-    binds: tuple[BindMount, ...] = ()
-    tmpfs: tuple[TmpfsMount, ...] = ()
-    capabilities: tuple[str, ...] = ()
-    privileged: bool = False
-    read_only: bool = False
-    memory_bytes: int = 0
-    pids: int = 0
-    shm_bytes: int = 0
-    rlimits: tuple[tuple[str, int, int], ...] = ()
-    ca_certificates: tuple[str, ...] = ()
-    init_process: bool = False
-    files_only: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionRequest:
-    """Another command to run in the container; empty fields are the container's own."""
-
-    execution_id: str
-    argv: tuple[str, ...]
-    env: tuple[str, ...] = ()
-    working_dir: str = ""
-    user: str = ""
-    tty: bool = False
-    stdin: bool = False
-    rows: int = 0
-    cols: int = 0
-    timeout_s: float = 0.0
-    privileged: bool = False
-    detach: bool = False
-    background: bool = False
 
 
 class Container:
@@ -206,9 +141,9 @@ class Container:
         try:
             if request.create_working_dir:
                 make_directories_in_root(root_fd, request.working_dir)
-            _check_working_dir(root_fd, request.working_dir)
-            user = _find_user(root_fd, request.user)
-            _trust(root_fd, request.ca_certificates)
+            check_working_dir(root_fd, request.working_dir)
+            user = find_image_user(root_fd, request.user)
+            trust(root_fd, request.ca_certificates)
             machine_id = exists_in_root(root_fd, "/etc")
         finally:
             os.close(root_fd)
@@ -417,8 +352,8 @@ class Container:
         try:
             working_dir = request.working_dir or container.working_dir
             if request.working_dir:
-                _check_working_dir(root_fd, working_dir)
-            user = _find_user(root_fd, request.user) if request.user else container.user
+                check_working_dir(root_fd, working_dir)
+            user = find_image_user(root_fd, request.user) if request.user else container.user
         finally:
             os.close(root_fd)
         home = (f"HOME={user.home or '/'}",) if request.user else ()
@@ -476,64 +411,6 @@ def replace_stdin(execution: Execution) -> Execution:
     """A container that never runs its command needs no stdin."""
     execution.wants_stdin = False
     return execution
-
-
-def find_disk(serial: str) -> Path | None:
-    """The block device with a serial number."""
-    for entry in Path("/sys/block").glob("vd*"):
-        with contextlib.suppress(OSError):
-            if (entry / "serial").read_text().strip() == serial:
-                return Path("/dev") / entry.name
-    return None
-
-
-def find_devices() -> list[dict[str, Any]]:
-    """The machine's device nodes as OCI device objects: a privileged container sees them all."""
-    devices: list[dict[str, Any]] = []
-    for folder, folders, names in os.walk("/dev"):
-        folders[:] = [name for name in folders if name not in ("pts", "shm", "mqueue", "hugepages", "fd")]
-        for name in names:
-            path = f"{folder}/{name}"
-            found = os.lstat(path)
-            kind = "c" if stat.S_ISCHR(found.st_mode) else "b" if stat.S_ISBLK(found.st_mode) else ""
-            if kind and not name.startswith("vport"):
-                devices.append({
-                    "path": path, "type": kind, "major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev),
-                    "fileMode": stat.S_IMODE(found.st_mode), "uid": 0, "gid": 0,
-                })  # fmt: skip
-    return devices
-
-
-def _check_working_dir(root_fd: int, path: str) -> None:
-    if not is_directory_in_root(root_fd, path or "/"):
-        raise GuestError(
-            "not_found",
-            f'working directory "{path}" does not exist in the image',
-            hint="name a directory the image has, or make it in the image",
-        )
-
-
-def _find_user(root_fd: int, user: str) -> User:
-    return find_user(
-        user, passwd=read_in_root(root_fd, "/etc/passwd"), group=read_in_root(root_fd, "/etc/group")
-    )
-
-
-def _trust(root_fd: int, certificates: tuple[str, ...]) -> None:
-    """Append certificates to every trust bundle the image has, once."""
-    if not certificates:
-        return
-    wanted = "".join(f"{pem.strip()}\n" for pem in certificates).encode()
-    bundles = [path for path in _TRUST_BUNDLES if exists_in_root(root_fd, path)]
-    if not bundles:
-        make_directories_in_root(root_fd, "/etc/ssl/certs")
-        bundles = [_TRUST_BUNDLES[0]]
-    for path in bundles:
-        if wanted in read_in_root(root_fd, path):
-            continue
-        fd = open_in_root(root_fd, path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        with open(fd, "wb") as file:
-            file.write(b"\n" + wanted)
 
 
 def _future() -> asyncio.Future[None]:

@@ -6,10 +6,11 @@ page tables, as fork would, nor needs a shell that moves itself, as a group's fi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 _SETSIGDEF, _SETSIGMASK, _SETCGROUP = 0x04, 0x08, 0x100
 _OPAQUE_BYTES = 1024
@@ -52,17 +53,32 @@ def spawn_in_cgroup(
             _libc.posix_spawnattr_setflags(attributes, ctypes.c_short(_SETSIGDEF | _SETSIGMASK | _SETCGROUP))
         )
         pid = ctypes.c_int()
-        _check(
-            _libc.posix_spawn(
+        with _without_protection():
+            number = _libc.posix_spawn(
                 ctypes.byref(pid), os.fsencode(argv[0]), actions, attributes, _strings(argv),
                 _strings([f"{name}={value}" for name, value in env.items()]),
-            ),
-            argv[0],
-        )  # fmt: skip
+            )  # fmt: skip
+        _check(number, argv[0])
         return pid.value
     finally:
         _libc.posix_spawn_file_actions_destroy(actions)
         _libc.posix_spawnattr_destroy(attributes)
+
+
+@contextlib.contextmanager
+def _without_protection() -> Iterator[None]:
+    """Start children that the kernel may kill when memory runs out: they inherit the value this process has at that
+    moment, and crun sets only that of a container's first process (proc_pid_oom_score_adj(5))."""
+    fd = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        own = os.read(fd, 16)
+        os.pwrite(fd, b"0", 0)
+        try:
+            yield
+        finally:
+            os.pwrite(fd, own, 0)
+    finally:
+        os.close(fd)
 
 
 def _strings(words: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:

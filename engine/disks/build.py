@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event
 
 from engine import process
-from engine.disks.emit import TreeSize, iter_xattrs, measure_tree, write_archive
+from engine.disks.emit import TreeSize, iter_fine_times, iter_xattrs, measure_tree, write_archive
 from engine.disks.ext4 import (
     BLOCK_BYTES,
     build_debugfs,
@@ -92,6 +92,7 @@ class BaseBuild:
                 scratch,
                 keep_lost_found=tree.find(b"lost+found") is not None,
                 xattrs=iter_xattrs(tree),
+                times=iter_fine_times(tree),
             )
             await self._make(scratch, target, need, script, write=write)
 
@@ -99,7 +100,7 @@ class BaseBuild:
         """Copy a directory of the host. Links are copied, not followed."""
         need = await asyncio.to_thread(_measure_directory, directory)
         keep = (directory / "lost+found").exists()
-        script = write_finishing_script(scratch, keep_lost_found=keep, xattrs=())
+        script = write_finishing_script(scratch, keep_lost_found=keep)
         await self._make(scratch, target, need, script, directory=directory)
 
     async def _merged(self, archives: Sequence[Archive], scratch: Path, spools: list[Spool]) -> Tree:

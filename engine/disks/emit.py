@@ -16,6 +16,7 @@ from engine.errors import InternalError
 _BATCH_BYTES = 1 << 18
 _SMALL_FILE_BYTES = 1 << 16
 _PIPE_BYTES = 1 << 20
+_LAST_PLAIN_TIME_NS = ((1 << 31) - 1) * 10**9
 
 
 @dataclass(slots=True)
@@ -118,6 +119,17 @@ def iter_xattrs(tree: Tree) -> Iterator[tuple[bytes, bytes, bytes]]:
         seen.add(id(node.inode))
         for name, value in node.inode.entry.xattrs:
             yield path, name, value
+
+
+def iter_fine_times(tree: Tree) -> Iterator[tuple[bytes, int]]:
+    """The path and mtime (in nanoseconds) of everything whose time is not a whole second before 2038, once for a file with
+    several names."""
+    seen: set[int] = set()
+    for path, node in tree.walk():
+        mtime_ns = node.inode.entry.mtime_ns
+        if (mtime_ns % 10**9 or mtime_ns > _LAST_PLAIN_TIME_NS) and id(node.inode) not in seen:
+            seen.add(id(node.inode))
+            yield path, mtime_ns
 
 
 def _file_blocks(entry: TarEntry, block_bytes: int) -> int:

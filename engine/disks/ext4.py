@@ -80,12 +80,17 @@ def build_debugfs(image: Path, script: Path) -> Command:
 
 
 def write_finishing_script(
-    directory: Path, *, keep_lost_found: bool, xattrs: Iterable[XattrOf]
+    directory: Path,
+    *,
+    keep_lost_found: bool,
+    xattrs: Iterable[XattrOf] = (),
+    times: Iterable[tuple[bytes, int]] = (),
 ) -> Path | None:
     """Write what mke2fs leaves to be done as a script for debugfs, with the files it needs; None when it is nothing.
 
-    mke2fs always makes `/lost+found`, which no image has (e2fsck makes it anew when it ever needs one), and of an
-    archive's extended attributes it takes only `security.capability`.
+    mke2fs always makes `/lost+found`, which no image has (e2fsck makes it anew when it ever needs one); of an archive's
+    extended attributes it takes only `security.capability`, and of times whole seconds before 2038. `times` are paths
+    and their mtimes in nanoseconds.
     """
     lines = [] if keep_lost_found else [b"rmdir /lost+found"]
     values: dict[bytes, Path] = {}
@@ -95,17 +100,40 @@ def write_finishing_script(
         if value not in values:
             values[value] = directory / f"xattr-{len(values)}"
             values[value].write_bytes(value)
-        target = b'"/' + path.replace(b'"', b'""') + b'"'
-        lines.append(b"ea_set -f %s %s %s" % (bytes(values[value]), target, name))
-        if len(lines[-1]) > _DEBUGFS_LINE_BYTES or any(byte < 32 for byte in lines[-1]) or b" " in name:
+        lines.append(b"ea_set -f %s %s %s" % (bytes(values[value]), _quoted(path), name))
+        if not _fits_line(lines[-1]) or b" " in name:
             raise UnsupportedError(
                 f"the extended attribute {name!r} of {path!r} has a name that cannot be stored"
             )
+    for path, mtime_ns in times:
+        lines += [line for line in _time_lines(path, mtime_ns) if _fits_line(line)]
     if not lines:
         return None
     script = directory / "debugfs-script"
     script.write_bytes(b"\n".join(lines) + b"\n")
     return script
+
+
+def _time_lines(path: bytes, mtime_ns: int) -> tuple[bytes, bytes]:
+    """Set seconds, then what ext4 keeps apart: 30 bits of nanoseconds over two more bits of seconds
+    (Documentation/filesystems/ext4, "Inode Timestamps")."""
+    seconds, nanoseconds = divmod(mtime_ns, 10**9)
+    low = (seconds + (1 << 31)) % (1 << 32) - (1 << 31)
+    extra = nanoseconds << 2 | (seconds - low) >> 32
+    target = _quoted(path)
+    return (
+        b"set_inode_field %s mtime @%d" % (target, seconds),
+        b"set_inode_field %s mtime_extra 0x%x" % (target, extra),
+    )
+
+
+def _quoted(path: bytes) -> bytes:
+    return b'"/' + path.replace(b'"', b'""') + b'"'
+
+
+def _fits_line(line: bytes) -> bool:
+    """debugfs knows neither longer lines nor line ends within them."""
+    return len(line) <= _DEBUGFS_LINE_BYTES and all(byte >= 32 for byte in line)
 
 
 def debugfs_error(completed: Completed, *, what: str) -> BoxliteError | None:

@@ -1,7 +1,7 @@
 """Fetch manifests and blobs of one repository, every byte verified.
 
-Blocking: call it in threads. Import this module inside the functions that need it: requests and oras take a tenth of a
-second to load.
+Blocking: call it in threads. Import this module inside the functions that need it: requests takes a tenth of a second to
+load.
 """
 
 from __future__ import annotations
@@ -103,9 +103,11 @@ class RegistryClient:
     def push_files(self, files: Sequence[Path], media_type: str) -> str:
         """Push files as one artifact under our reference; the manifest's digest. oras does the work and reports a refusal
         as ValueError."""
+        from engine.images.oras_client import OrasClient
+
         target = f"{self.endpoint.host}/{self.endpoint.repository}:{self.reference.tag or 'latest'}"
         try:
-            response = self._transport.push(
+            response = OrasClient(self._transport).push(
                 target,
                 files=[f"{path}:{media_type}" for path in files],
                 disable_path_validation=True,

@@ -1,6 +1,6 @@
-"""HTTP to one registry, over oras and requests: TLS, credentials, tokens, deadlines, retries.
+"""HTTP to one registry, over requests: TLS, credentials, tokens, deadlines, retries.
 
-Import this module inside the functions that need it: oras and requests take a tenth of a second to load.
+Import this module inside the functions that need it: requests takes a tenth of a second to load.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import random
 import ssl
 import time
 from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
 from threading import Event, Lock
 from typing import Any
 from urllib.parse import urlsplit
 
-import oras.provider
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from engine.errors import ConfigError, NetworkError, RegistryAuthError
@@ -74,8 +75,8 @@ class _NoNetrc(requests.auth.AuthBase):
         return request
 
 
-class RegistryTransport(oras.provider.Registry):  # type: ignore[misc]  # oras has no types
-    """An oras client for one repository that keeps deadlines, tries again and speaks every way of authentication.
+class RegistryTransport:
+    """An HTTP client for one repository that keeps deadlines, tries again and speaks every way of authentication.
 
     `cancelled`, once set, ends waits between attempts. Several threads may use one.
     """
@@ -83,11 +84,11 @@ class RegistryTransport(oras.provider.Registry):  # type: ignore[misc]  # oras h
     def __init__(
         self, endpoint: Endpoint, credential: Credential | None, cancelled: Event | None = None
     ) -> None:
-        super().__init__(
-            hostname=endpoint.host,
-            insecure=endpoint.is_plain_http,
-            tls_verify=not endpoint.config.skip_verify,
-        )
+        self.session = requests.Session()
+        self.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        if endpoint.config.skip_verify:
+            self.session.verify = False
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it was asked for
         self.endpoint = endpoint
         self._credential = credential
         self._cancelled = cancelled or Event()
@@ -191,8 +192,7 @@ class RegistryTransport(oras.provider.Registry):  # type: ignore[misc]  # oras h
             and credential
             and credential.username
         ):
-            pair = f"{credential.username}:{credential.password}".encode()
-            return f"Basic {base64.b64encode(pair).decode()}"
+            return _basic(credential)
         return None
 
     def _token(self, parameters: dict[str, str]) -> str:
@@ -211,11 +211,11 @@ class RegistryTransport(oras.provider.Registry):  # type: ignore[misc]  # oras h
             }
             response = self.session.post(realm, data=form, timeout=timeout, stream=True)
         else:
-            auth = None
+            headers = {}
             if credential and credential.username:
                 query["account"] = credential.username
-                auth = (credential.username.encode(), credential.password.encode())
-            response = self.session.get(realm, params=query, auth=auth, timeout=timeout, stream=True)
+                headers["Authorization"] = _basic(credential)
+            response = self.session.get(realm, params=query, headers=headers, timeout=timeout, stream=True)
         return self._token_from(response, realm)
 
     def _check_realm(self, realm: str) -> None:
@@ -263,6 +263,12 @@ class RegistryTransport(oras.provider.Registry):  # type: ignore[misc]  # oras h
         if self._credential is None:
             return f"log in with `boxlite login {self.endpoint.config.host}`"
         return f"check the user and password: `boxlite login {self.endpoint.config.host}` replaces them"
+
+
+def _basic(credential: Credential) -> str:
+    """RFC 7617, in UTF-8."""
+    pair = f"{credential.username}:{credential.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
 
 
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:

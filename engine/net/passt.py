@@ -14,7 +14,7 @@ from pathlib import Path
 from engine.errors import NetworkError, UnsupportedError
 from engine.model import PortSpec, Protocol
 from engine.net.plan import DNS_ADDRESS
-from engine.process import Command, find_program, start
+from engine.process import Command, find_program, start, terminate
 from guest.wire.constants import BOX_ADDRESS, BOX_MTU, BOX_PREFIX_LENGTH, HOST_ADDRESS
 
 
@@ -43,23 +43,70 @@ def build_passt_argv(
     return tuple(words)
 
 
-async def start_passt(
-    ports: Sequence[PortSpec], *, host_access: bool, resolver: str | None, log_path: Path
-) -> tuple[asyncio.subprocess.Process, socket.socket]:
-    """Start the network process of a box. Returns it and the machine's end of the pair."""
-    binary = find_program("passt")
-    if binary is None:
-        raise UnsupportedError(
-            "the program passt is not installed, so the box can have no network",
-            hint="install the package passt, or run without a network: --network disabled",
+class Network:
+    """The network of one run of a machine: a socket pair, and passt at its far end from the moment it is needed.
+
+    passt takes 30 MB of memory whatever it does. Where ports are published it has to be there from the start; elsewhere
+    the first frame that the machine sends starts it, and waits in the socket until it listens.
+    """
+
+    def __init__(
+        self, ports: Sequence[PortSpec], *, host_access: bool, resolver: str | None, log_path: Path
+    ) -> None:
+        """Raises UnsupportedError when passt is not installed."""
+        binary = find_program("passt")
+        if binary is None:
+            raise UnsupportedError(
+                "the program passt is not installed, so the box can have no network",
+                hint="install the package passt, or run without a network: --network disabled",
+            )
+        self._published = bool(ports)
+        self._log_path = log_path
+        self.machine_end, self._far_end = socket.socketpair()
+        self._argv = build_passt_argv(
+            binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver
         )
-    ours, theirs = socket.socketpair()
-    argv = build_passt_argv(binary, theirs.fileno(), ports, host_access=host_access, resolver=resolver)
-    try:
-        process = await start(Command(argv=argv, pass_fds=(theirs.fileno(),)), log_path=log_path)
-    except OSError as error:
-        ours.close()
-        raise NetworkError(f"passt could not be started: {error.strerror}") from error
-    finally:
-        theirs.close()
-    return process, ours
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def open(self) -> None:
+        """Start passt now if it has ports to listen on. Raises NetworkError."""
+        if self._published:
+            await self._start()
+
+    async def run(self) -> int | None:
+        """Until passt has ended; its status, or None when the machine is gone and never needed it. Raises
+        NetworkError."""
+        if self._process is None:
+            await self._readable()
+            if not self._far_end.recv(1, socket.MSG_PEEK):
+                return None
+            await self._start()
+        assert self._process is not None
+        return await self._process.wait()
+
+    async def close(self) -> None:
+        """End passt. `machine_end` belongs to the machine once that was started."""
+        if self._far_end.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._far_end)
+            self._far_end.close()
+        if self._process is not None:
+            await terminate(self._process, grace_s=0.5)
+
+    async def _start(self) -> None:
+        command = Command(argv=self._argv, pass_fds=(self._far_end.fileno(),))
+        try:
+            self._process = await start(command, log_path=self._log_path)
+        except OSError as error:
+            raise NetworkError(f"passt could not be started: {error.strerror}") from error
+        finally:
+            self._far_end.close()
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self._far_end, readable.set)
+        try:
+            await readable.wait()
+        finally:
+            if self._far_end.fileno() >= 0:
+                loop.remove_reader(self._far_end)

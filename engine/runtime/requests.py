@@ -14,6 +14,8 @@ from engine.model import (
     ExecSpec,
     ImageConfig,
     NetworkMode,
+    PortSpec,
+    Protocol,
     TerminalSize,
 )
 from engine.net.plan import DNS_ADDRESS, HOST_ALIAS, mac_of
@@ -128,6 +130,18 @@ def container_init_request(
         ulimits=[wire.Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in spec.ulimits],
         init_process=spec.init,
     )
+
+
+def published_ports(spec: BoxSpec, config: ImageConfig) -> tuple[PortSpec, ...]:
+    """The ports asked for, and with `publish_all` those the image exposes (`80/tcp`), each on a host port of its own."""
+    asked = {(port.box_port, port.protocol) for port in spec.ports}
+    exposed = []
+    for entry in config.exposed_ports if spec.publish_all else ():
+        number, _, protocol = entry.partition("/")
+        key = (int(number), Protocol(protocol or "tcp"))
+        if key not in asked:
+            exposed.append(PortSpec(box_port=key[0], protocol=key[1]))
+    return (*spec.ports, *exposed)
 
 
 def exec_request(spec: ExecSpec, execution_id: str) -> wire.ExecRequest:

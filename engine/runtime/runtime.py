@@ -103,7 +103,9 @@ class Runtime:
         from engine.runtime import images
         from engine.runtime.capabilities import effective_capabilities
         from engine.runtime.requests import container_argv
+        from engine.runtime.support import refuse_unsupported
 
+        refuse_unsupported(spec)
         effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
         async with images.source_for_spec(self._context, spec, pull) as source:
             container_argv(spec, source.config)
@@ -126,8 +128,6 @@ class Runtime:
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> BoxRecord:
         """Delete a box and its disk; with `volumes` its anonymous volumes too. Raises InvalidStateError for one that runs, unless `force`."""
-        from engine.runtime import running
-
         record = await self.get(ref)
         if record.status.is_active:
             if not force:
@@ -137,7 +137,9 @@ class Runtime:
                     box=record.name,
                     operation="rm",
                 )
-            record = await running.stop_box(self._context, record, reason="rm -f", timeout_s=0.0, signum=9)
+            from engine.runtime import stopping
+
+            record = await stopping.stop_box(self._context, record, reason="rm -f", timeout_s=0.0, signum=9)
         if await self._context.store.find(record.id) is not None:
             await records.remove_box(self._context, record)
         if volumes:
@@ -214,19 +216,19 @@ class Runtime:
 
     async def wait_removed(self, record: BoxRecord) -> None:
         """After the end of a box: until its shim is gone, and with it, where that was asked for, the box."""
-        from engine.runtime import running
+        from engine.runtime import stopping
 
         current = await self.find(record.id)
         if current is not None:
-            await running.wait_process(current)
+            await stopping.wait_process(current)
 
     async def stop(self, ref: str, *, timeout_s: float | None = None) -> BoxRecord:
         """Ask the main command to end (its stop signal), kill it after the grace, wait for the end. A box that does not
         run is left as it is."""
-        from engine.runtime import running
+        from engine.runtime import stopping
 
         record = await self.get(ref)
-        return await running.stop_box(self._context, record, reason="stop", timeout_s=timeout_s)
+        return await stopping.stop_box(self._context, record, reason="stop", timeout_s=timeout_s)
 
     async def restart(self, ref: str, *, timeout_s: float | None = None) -> BoxRecord:
         await self.stop(ref, timeout_s=timeout_s)
@@ -234,21 +236,21 @@ class Runtime:
 
     async def kill(self, ref: str, signum: int) -> None:
         """Send a signal to the main command. Raises InvalidStateError when the box does not run."""
-        from engine.runtime import running
+        from engine.runtime import stopping
 
-        await running.signal_box(self._context, await self.get(ref), signum)
+        await stopping.signal_box(self._context, await self.get(ref), signum)
 
     async def pause(self, ref: str) -> BoxRecord:
         """Halt a running box where it stands: its processors stop, its memory stays. Raises InvalidStateError."""
-        from engine.runtime import running
+        from engine.runtime import stopping
 
-        return await running.pause_box(self._context, await self.get(ref))
+        return await stopping.pause_box(self._context, await self.get(ref))
 
     async def unpause(self, ref: str) -> BoxRecord:
         """Let a paused box run on. Raises InvalidStateError when it is not paused."""
-        from engine.runtime import running
+        from engine.runtime import stopping
 
-        return await running.unpause_box(self._context, await self.get(ref))
+        return await stopping.unpause_box(self._context, await self.get(ref))
 
     async def update(self, ref: str, changes: BoxChanges) -> BoxRecord:
         """Change what a box was asked to be. Raises InvalidStateError for what a running box cannot have changed."""
@@ -258,9 +260,9 @@ class Runtime:
 
     async def wait(self, ref: str) -> int:
         """Until the box does not run; the main command's exit code."""
-        from engine.runtime import running
+        from engine.runtime import stopping
 
-        record = await running.wait_inactive(self._context, await self.get(ref))
+        record = await stopping.wait_inactive(self._context, await self.get(ref))
         return record.state.exit_code or 0
 
     # ------------------------------------------------------------ in a running box

@@ -22,6 +22,7 @@ from engine.errors import (
     EngineError,
     InvalidStateError,
     RpcTransportError,
+    StoppedError,
 )
 from engine.fsutil import tail_lines
 from engine.layout import BoxLayout
@@ -44,7 +45,7 @@ from engine.runtime.context import Context
 from engine.runtime.guest import get_guest_files
 from engine.runtime.machines import check_cpus, choose_machine
 from engine.runtime.records import box_lock, make_directories, settle
-from engine.runtime.requests import container_init_request, guest_init_request
+from engine.runtime.requests import container_init_request, guest_init_request, published_ports
 from engine.runtime.shares import mounts_of, shares_of
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, NetworkGrant, Verdict
@@ -147,7 +148,7 @@ async def _plan(
         network = None
         if spec.network.mode is NetworkMode.ENABLED:
             network = NetworkGrant(
-                ports=plan_ports(spec.ports),
+                ports=plan_ports(published_ports(spec, source.config)),
                 host_access=spec.network.host_access,
                 resolver=host.resolver(),
             )
@@ -235,6 +236,8 @@ async def _launch(
     except BaseException as error:
         await shim.send(_verdict_on(error))
         last = await shim.wait_ended()
+        if last.get("asked"):
+            raise StoppedError("it was stopped while it was starting") from error
         if isinstance(error, RpcTransportError | TimeoutError):
             raise _machine_failure(context.layout.box(record.id), str(last.get("reason", error))) from error
         raise

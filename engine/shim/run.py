@@ -9,10 +9,9 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
-from engine.errors import DeadlineError, EngineError
+from engine.errors import BoxliteError, DeadlineError, EngineError
 from engine.layout import BoxLayout
-from engine.net.passt import start_passt
-from engine.process import terminate
+from engine.net.passt import Network
 from engine.shim.outputlog import CappedFile, OutputLog
 from engine.shim.plan import LaunchPlan
 from engine.vmm.channels import chunks, events
@@ -50,7 +49,7 @@ class Run:
         self._ready: asyncio.Future[None] = loop.create_future()
         self._stop_reason: str | None = None
         self._machine: Machine | None = None
-        self._network: asyncio.subprocess.Process | None = None
+        self._network: Network | None = None
         self._monitor: Monitor | None = None
         self._resources = contextlib.AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
@@ -61,21 +60,21 @@ class Run:
 
     async def launch(self) -> None:
         """Start the network process and the machine. Raises what they raise; `clean_up` is due in any case."""
-        network_end = None
         grant = self._plan.network
         if grant is not None:
-            self._network, network_end = await start_passt(
+            self._network = Network(
                 grant.ports,
                 host_access=grant.host_access,
                 resolver=grant.resolver,
                 log_path=self._box.logs_dir / "network.log",
             )
+            await self._network.open()
         self._machine = await start_machine(
             self._plan.vm,
             portals=[self._box.portal_socket(number) for number in range(PORTAL_PORTS)],
             security=self._plan.security,
             log_path=self._box.qemu_log,
-            network=network_end,
+            network=None if self._network is None else self._network.machine_end,
         )
         self._spawn(self._write_console(self._machine))
         self._spawn(self._write_output(self._machine))
@@ -130,7 +129,7 @@ class Run:
 
     async def _end_network(self) -> None:
         if self._network is not None:
-            await terminate(self._network, grace_s=0.5)
+            await self._network.close()
 
     # ------------------------------------------------------------ orders
 
@@ -214,7 +213,11 @@ class Run:
         await asyncio.sleep(0)  # its last events may be waiting in the channel
         self._end(f"the machine ended unexpectedly (status {status})")
 
-    async def _watch_network(self, network: asyncio.subprocess.Process) -> None:
-        status = await network.wait()
-        if not self._over.done():
+    async def _watch_network(self, network: Network) -> None:
+        try:
+            status = await network.run()
+        except BoxliteError as error:
+            print(f"the box has no network: {error}", file=sys.stderr, flush=True)
+            return
+        if status is not None and not self._over.done():
             print(f"the network process ended with status {status}", file=sys.stderr, flush=True)

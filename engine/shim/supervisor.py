@@ -69,7 +69,9 @@ class Supervisor:
         await asyncio.gather(*self._background, return_exceptions=True)
         self.box.shim_socket.unlink(missing_ok=True)
         await self._record(ending)
-        self._say({"exit_code": ending.exit_code, "reason": ending.reason})
+        self._say(
+            {"exit_code": ending.exit_code, "reason": ending.reason, "asked": self._stop_asked.is_set()}
+        )
 
     async def _first_run(self) -> Ending:
         self.run = Run(self.plan, self.box, on_activity=self._deadlines.note_activity)
@@ -222,8 +224,11 @@ class Supervisor:
     # ------------------------------------------------------------ the end
 
     def begin_stop(self, reason: str, *, signum: int | None = None, grace_s: float | None = None) -> None:
-        """Stop the box for good: no restart follows."""
+        """Stop the box for good: no restart follows. One that is still starting is given up at once."""
         self._stop_asked.set()
+        if not self._verdict.done():
+            self.run.abort(reason, None)
+            return
         if self._paused:
             self._background.append(asyncio.create_task(self._continue()))
         self.run.begin_stop(

@@ -25,9 +25,6 @@ MACHINES = {
     "x86_64": "microvm,pcie=on,pit=on,pic=on,rtc=on,isa-serial=on,mem-merge=off",
     "aarch64": "virt,gic-version=max,mem-merge=off",
 }
-"""The bus of ports sits on PCI: behind virtio-mmio QEMU offers queues of 1024 buffers, whatever the device asks for, and
-Linux fills those of every port with pages, 4 MiB each. On PCI they are 128 long (hw/virtio/virtio-mmio.c,
-hw/char/virtio-serial-bus.c; Linux: drivers/char/virtio_console.c)."""
 CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
 CPU_MODELS = {
     (Accel.KVM, "x86_64"): "host",
@@ -38,6 +35,10 @@ CPU_MODELS = {
     (Accel.TCG, "aarch64"): "max",
 }
 BOX_NODE = "box"
+MAX_SERIAL_PORTS = 31
+"""The serial device alone sits on PCI: on virtio-mmio QEMU offers queues of 1024 entries whatever the device asked for,
+and the guest's driver fills each port's with pages, 4 MiB a port that no box can use (hw/virtio/virtio-mmio.c,
+VIRTIO_MMIO_QUEUE_NUM_MAX; drivers/char/virtio_console.c, fill_queue)."""
 TCG_TRANSLATION_MIB = 128
 KERNEL_ARGS = (
     "reboot=t",
@@ -107,7 +108,7 @@ def _channels(fds: Descriptors) -> tuple[str, ...]:
         "-mon", "chardev=qmp,mode=control",
         "-chardev", f"socket,id=console,fd={fds.console}",
         "-serial", "chardev:console",
-        "-device", "virtio-serial-pci,id=serial0,max_ports=32",
+        "-device", f"virtio-serial-pci,id=serial0,max_ports={MAX_SERIAL_PORTS}",
     ]  # fmt: skip
     ports = [("events", fds.events, False, EVENTS_PORT_NAME), ("output", fds.output, False, OUTPUT_PORT_NAME)]
     ports += [(f"portal{n}", fd, True, PORTAL_PORT_NAME.format(n)) for n, fd in enumerate(fds.portals)]
@@ -130,6 +131,8 @@ def _disks(spec: VmSpec) -> tuple[str, ...]:
 
 
 def _box_disk(spec: VmSpec) -> tuple[str, ...]:
+    """The qcow2 is written without lazy reference counts: a machine is ended by a kill, after which a lazy one would be
+    repaired, and every cluster of it reported, at the next start."""
     if spec.disk_path is None:
         return (
             "-blockdev",
@@ -137,7 +140,7 @@ def _box_disk(spec: VmSpec) -> tuple[str, ...]:
         )
     return (
         "-blockdev",
-        f"driver=qcow2,node-name={BOX_NODE},discard=unmap,lazy-refcounts=on"
+        f"driver=qcow2,node-name={BOX_NODE},discard=unmap"
         f",file.driver=file,file.filename={spec.disk_path},file.discard=unmap"
         ",backing.driver=raw,backing.read-only=on,backing.file.driver=file"
         f",backing.file.filename={spec.base_path},backing.file.locking=off",

@@ -55,8 +55,13 @@ class Monitor:
                 await asyncio.sleep(0.01)
 
     async def restore(self, path: str) -> None:
-        """Load the device state at `path` into a machine started with `-incoming defer`; it then runs."""
+        """Load the device state at `path` into a machine started with `-incoming defer`; it then runs.
+
+        It is not announced to the network five times, as one that has moved there would be (migrate-set-parameters,
+        announce-rounds): its only neighbour is its own network process.
+        """
         await self._ignore_shared_memory()
+        await self.execute("migrate-set-parameters", {"announce-rounds": 0})
         await self.execute("migrate-incoming", {"uri": f"file:{path}"})
 
     async def announce_disk_size(self, size_bytes: int) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 
-from guest.container import Container, ExecutionRequest
+from guest.container import Container
 from guest.errors import GuestError
+from guest.requests import ExecutionRequest
 from guest.services.calls import streaming, unary
 from guest.services.requests import exit_status
 from guest.sessions import Execution, Sessions

@@ -10,8 +10,9 @@ from pathlib import Path
 from grpclib.const import Handler
 
 from guest import identity
-from guest.container import Container, Identity
+from guest.container import Container
 from guest.errors import GuestError
+from guest.requests import Identity
 from guest.services.calls import unary
 from guest.services.requests import container_request
 from guest.wire import portal_pb2 as pb

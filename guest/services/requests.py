@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from guest.container import Container, ContainerRequest
+from guest.container import Container
 from guest.errors import GuestError
 from guest.oci import BindMount, TmpfsMount
+from guest.requests import ContainerRequest
 from guest.sessions import Ending
 from guest.wire import portal_pb2 as pb
 

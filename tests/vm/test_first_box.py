@@ -73,8 +73,9 @@ def test_run_of_what_the_image_lacks_names_it_and_leaves_nothing(
     assert boxlite.out("ls", "-aq") == ""
 
 
+@pytest.mark.timeout(1200)
 def test_fast_commands_lose_no_output(boxlite: Boxlite, alpine: str) -> None:
-    count = 60 if os.environ.get("CI") else 20
+    count = 200 if os.environ.get("CI") else 20
     for number in range(count):
         assert boxlite.out("run", "--rm", alpine, "echo", str(number)) == str(number)
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.framework.cli import Boxlite
-from tests.framework.waiting import inspect, status
+from tests.framework.waiting import eventually, inspect, status
 
 pytestmark = pytest.mark.vm
 
@@ -41,6 +41,14 @@ def test_out_of_memory_of_an_exec_leaves_the_box_running(boxlite: Boxlite, alpin
     assert boxlite.out("exec", "host", "echo", "on") == "on"
 
 
+def test_smallest_box_has_room_to_work_and_ends_at_its_limit(boxlite: Boxlite, alpine: str) -> None:
+    boxlite("run", "-d", "--name", "small", "--memory", "128m", alpine, "sleep", "600", check=True)
+    write = "dd if=/dev/zero of=/dev/shm/x bs=1M count=8 2>&1 | tail -1"
+    assert "8.0MB" in boxlite.out("exec", "small", "sh", "-c", write)
+    assert boxlite("exec", "small", "sh", "-c", FILL_MEMORY).returncode == 137
+    assert boxlite.out("exec", "small", "echo", "on") == "on"
+
+
 @pytest.mark.parametrize("size_gb", [1, 20])
 def test_disk_size_is_the_file_systems_and_the_devices(boxlite: Boxlite, alpine: str, size_gb: int) -> None:
     boxlite("run", "-d", "--name", "disk", "--disk-size", f"{size_gb}g", alpine, "sleep", "600", check=True)
@@ -66,11 +74,13 @@ def test_disk_that_is_full_says_so_and_works_again(boxlite: Boxlite, alpine: str
     assert boxlite.out("exec", "full", "cat", "/small") == "fine"
 
 
-def test_pids_limit_stops_a_fork_bomb_and_not_exec(boxlite: Boxlite, alpine: str) -> None:
-    boxlite("run", "-d", "--name", "forks", "--pids-limit", "20", alpine, "sleep", "600", check=True)
+def test_pids_limit_stops_a_fork_bomb_and_the_box_goes_on(boxlite: Boxlite, alpine: str) -> None:
+    boxlite(
+        "run", "-d", "--init", "--name", "forks", "--pids-limit", "20", alpine, "sleep", "600", check=True
+    )
     done = boxlite("exec", "forks", "sh", "-c", "for i in $(seq 40); do sleep 5 & done; wait")
     assert b"can't fork" in done.stderr or b"Resource temporarily unavailable" in done.stderr
-    assert boxlite.out("exec", "forks", "echo", "on") == "on"
+    eventually(lambda: boxlite("exec", "forks", "echo", "on").stdout == b"on\n", within_s=20)
 
 
 def test_ulimit_shm_and_tmpfs_have_the_sizes_asked_for(boxlite: Boxlite, alpine: str) -> None:

@@ -108,8 +108,8 @@ async def test_pulls_of_one_image_at_once_share_the_work(layout: Layout, registr
     seen: list[Progress] = []
     images = await asyncio.gather(*(pull(layout, CONFIG, reference, progress=seen.append) for _ in range(5)))
     assert {image.manifest_digest for image in images} == {built.digest}
-    done = [step.item for step in seen if step.message == "done"]
-    assert sorted(done) == sorted(built.blobs)
+    pulled = [step.item for step in seen if step.stage == "layer" and step.message == "pulled"]
+    assert sorted(pulled) == sorted(layer["digest"] for layer in built.layers)
     assert_store_is_sound(layout)
 
 

@@ -16,8 +16,10 @@ from boxlite_cli.progress import progress_display
 from engine.progress import Progress
 
 with progress_display(quiet={quiet}) as display:
-    for done in (0, 2_000_000, 4_000_000):
-        display.show(Progress(stage="layer", item="sha256:0123456789abcdef", done=done, total=4_000_000))
+    for done, message in ((0, ""), (2_000_000, ""), (4_000_000, "pulled")):
+        display.show(
+            Progress(stage="layer", item="sha256:0123456789abcdef", done=done, total=4_000_000, message=message)
+        )
         time.sleep(0.2)
     display.show(Progress(stage="template", message="starting a machine once"))
     display.show(Progress(stage="start", message="never worth a word"))
@@ -43,7 +45,7 @@ def run(quiet: bool) -> subprocess.CompletedProcess[str]:
 def test_progress_in_a_pipe_is_one_line_a_stage() -> None:
     done = run(quiet=False)
     assert done.stdout == "done\n"
-    assert done.stderr == "layer 0123456789ab\nstarting a machine once\n"
+    assert done.stderr == "0123456789ab: pulled, 3.81 MiB\nstarting a machine once\n"
 
 
 def test_progress_when_quiet_is_nothing() -> None:
@@ -59,7 +61,7 @@ def test_progress_on_a_terminal_is_live_and_gone_when_done() -> None:
         encoding="utf-8",
         dimensions=(24, 100),
     )
-    child.expect_exact("layer 0123456789ab")
+    child.expect_exact("0123456789ab: pulling")
     child.expect_exact("1.91 MiB of 3.81 MiB")
     child.expect_exact("starting a machine once")
     child.expect_exact("\x1b[2K")

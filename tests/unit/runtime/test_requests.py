@@ -1,8 +1,9 @@
 import pytest
 
-from engine.errors import InvalidArgumentError
-from engine.model import BoxSpec, ImageConfig
-from engine.runtime.requests import container_argv, container_env
+from engine.errors import InvalidArgumentError, UnsupportedError
+from engine.model import BoxSpec, ImageConfig, NetworkSpec, PortSpec, Protocol, SecurityOptions
+from engine.runtime.requests import container_argv, container_env, published_ports
+from engine.runtime.support import refuse_unsupported
 
 IMAGE = ImageConfig(entrypoint=("/entry",), cmd=("a", "b"), env=("PATH=/x", "A=1"))
 
@@ -31,3 +32,27 @@ def test_container_argv_without_any_command_is_refused() -> None:
 def test_container_env_later_ones_win() -> None:
     env = container_env(BoxSpec(env=(("A", "2"), ("B", "3=4")), tty=True), IMAGE, hostname="h")
     assert env == ["PATH=/x", "HOSTNAME=h", "TERM=xterm", "A=2", "B=3=4"]
+
+
+def test_published_ports_with_publish_all_adds_what_the_image_exposes() -> None:
+    spec = BoxSpec(ports=(PortSpec(box_port=80, host_port=8080),), publish_all=True)
+    ports = published_ports(spec, ImageConfig(exposed_ports=("80/tcp", "53/udp", "9000")))
+    assert [(port.box_port, port.protocol, port.host_port) for port in ports] == [
+        (80, Protocol.TCP, 8080),
+        (53, Protocol.UDP, None),
+        (9000, Protocol.TCP, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        BoxSpec(network=NetworkSpec(allow_net=("example.com",))),
+        BoxSpec(network=NetworkSpec(deny_net=("10.0.0.0/8",))),
+        BoxSpec(network=NetworkSpec(tx_kbps=5)),
+        BoxSpec(security=SecurityOptions(uid=1000)),
+    ],
+)
+def test_refuse_unsupported_names_a_promise_that_could_not_be_kept(spec: BoxSpec) -> None:
+    with pytest.raises(UnsupportedError, match="no effect"):
+        refuse_unsupported(spec)
