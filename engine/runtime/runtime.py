@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from engine.runtime.copy_rules import CopyOptions
     from engine.runtime.housekeeping import BoxSize
     from engine.runtime.library import ImageLibrary
+    from engine.runtime.link import BoxLink
     from engine.shim.lifeline import Shim
 
 
@@ -207,6 +208,12 @@ class Runtime:
                 await started.shim.release()
             elif started.execution.has_ended:
                 await started.shim.wait_ended()
+
+    async def link(self, ref: str) -> BoxLink:
+        """A lasting connection to a box, for a program that does many things in it."""
+        from engine.runtime.link import BoxLink
+
+        return BoxLink(self._context, await self.get(ref))
 
     async def wait_removed(self, record: BoxRecord) -> None:
         """After the end of a box: until its shim is gone, and with it, where that was asked for, the box."""

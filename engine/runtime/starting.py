@@ -84,10 +84,12 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A box whose main command runs. `execution` is that command; its streams are open where it was asked for."""
+    """A box whose main command runs. `execution` is that command; its streams are open where it was asked for.
+    `session` is the connection it came up over."""
 
     record: BoxRecord
     execution: Execution
+    session: GuestSession
     shim: Shim
 
 
@@ -97,11 +99,12 @@ async def started_box(
     record: BoxRecord,
     *,
     attached: bool,
+    held: bool = False,
     size: TerminalSize | None = None,
     shim: Shim | None = None,
 ) -> AsyncIterator[Started]:
     """Start a box and stay connected to it. `attached`: read the main command's output from its first byte on, and let
-    the box end with this process. `shim` is one started earlier to save time.
+    the box end with this process; `held`: only the latter. `shim` is one started earlier to save time.
 
     Raises InvalidStateError when the box is not one that can be started, and whatever the stages raise, with the
     box's name; the box is then stopped or failed again, with the reason on record.
@@ -114,7 +117,7 @@ async def started_box(
                 record = await settle(context, await context.store.get(record.id))
                 if not record.status.can_start:
                     raise InvalidStateError(f"it is {record.status}")
-                plan = await _plan(context, record, attached=attached, size=size, watch=watch)
+                plan = await _plan(context, record, attached=attached, held=held, size=size, watch=watch)
                 started = await _launch(context, record, plan, shim, stack, watch)
             yield started
     except BoxliteError as error:
@@ -183,7 +186,13 @@ async def _put_to_rest(session: GuestSession, shim: Shim) -> None:
 
 
 async def _plan(
-    context: Context, record: BoxRecord, *, attached: bool, size: TerminalSize | None, watch: Stopwatch
+    context: Context,
+    record: BoxRecord,
+    *,
+    attached: bool,
+    held: bool,
+    size: TerminalSize | None,
+    watch: Stopwatch,
 ) -> LaunchPlan:
     """Everything that can be refused before a process is started."""
     spec, box = record.spec, context.layout.box(record.id)
@@ -228,7 +237,8 @@ async def _plan(
         ),
         security=spec.security,
         network=network,
-        attached=attached,
+        attached=attached or held,
+        collects=attached,
         auto_remove=spec.auto_remove,
         stop_signal=signal_number(spec.stop_signal or source.config.stop_signal or "TERM"),
         stop_timeout_s=spec.stop_timeout_s,
@@ -250,11 +260,11 @@ async def _launch(
     stack: contextlib.AsyncExitStack,
     watch: Stopwatch,
 ) -> Started:
-    record, _, execution = await _wake(context, record, plan, shim, stack, watch)
+    record, session, execution = await _wake(context, record, plan, shim, stack, watch)
     await shim.send(Verdict())
     if not plan.auto_remove:  # nobody asks how long it took to start what is gone in a moment
         record = await context.store.update_state(record.id, timings=watch.timings)
-    return Started(record=record, execution=execution, shim=shim)
+    return Started(record=record, execution=execution, session=session, shim=shim)
 
 
 async def _wake(
@@ -300,7 +310,7 @@ async def _wake(
                     execution,
                     machine=wire.InitRequest.FromString(plan.machine_request),
                     container=wire.ContainerInitRequest.FromString(plan.container_request),
-                    attached=plan.attached,
+                    attached=plan.collects,
                 )
     except BaseException as error:
         await shim.send(_verdict_on(error))

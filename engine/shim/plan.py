@@ -23,7 +23,8 @@ class NetworkGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """Everything a shim needs to run a box. `attached`: the box ends with the process that started it.
+    """Everything a shim needs to run a box. `attached`: the box ends with the process that started it; `collects`: that
+    process reads the main command's output and says when it has its end.
 
     The requests (serialized wire.InitRequest and wire.ContainerInitRequest) are for runs after the first, which the
     restart policy asks for. Times in seconds; 0: none. `returns_to`: the main command does not run, the machine is there
@@ -37,6 +38,7 @@ class LaunchPlan:
     security: SecurityOptions = field(default_factory=SecurityOptions)
     network: NetworkGrant | None = None
     attached: bool = False
+    collects: bool = False
     auto_remove: bool = False
     stop_signal: int = 15
     stop_timeout_s: float = 10.0
