@@ -141,7 +141,9 @@ async def files_of_box(context: Context, record: BoxRecord) -> AsyncIterator[Gue
             if not record.status.can_start:
                 raise InvalidStateError(f"it is {record.status}")
             watch = Stopwatch()
-            plan = _for_files(record, await _plan(context, record, attached=False, size=None, watch=watch))
+            plan = _for_files(
+                record, await _plan(context, record, attached=False, held=False, size=None, watch=watch)
+            )
             _, session, _ = await _wake(context, record, plan, shim, stack, watch)
             try:
                 yield session
