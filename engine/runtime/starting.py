@@ -242,7 +242,8 @@ async def _launch(
             raise _machine_failure(context.layout.box(record.id), str(last.get("reason", error))) from error
         raise
     await shim.send(Verdict())
-    if not plan.auto_remove:  # nobody asks how long it took to start what is gone in a moment
+    # Nobody asks how long it took to start what is gone in a moment.
+    if not (plan.auto_remove and plan.collects):
         record = await context.store.update_state(record.id, timings=watch.timings)
     return Started(record=record, execution=execution, session=session, shim=shim)
 
