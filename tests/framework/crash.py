@@ -47,6 +47,7 @@ class Scenario:
     name: str
     usual_s: float
     words: Callable[[Crasher], list[str] | None]
+    has_machine: bool = False
 
 
 @dataclass(slots=True)
@@ -85,6 +86,8 @@ class Crasher:
         self._rows = self.invariants.rows()
         scenario, words = self._choose()
         victim, which = self.random.choice(VICTIMS), self.random.random()
+        if not scenario.has_machine:
+            victim = "command" if which < 0.8 else "all"
         delay_s = self.random.uniform(0, self._usual_s[scenario.name] * 1.1)
         begun = time.monotonic()
         command = self.boxlite.popen(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -115,24 +118,19 @@ class Crasher:
                 return scenario, words
 
     def _kill(self, victim: str, which: float, command: subprocess.Popen[bytes]) -> str | None:
-        """Kill the victim, or the command where there is none of that kind; who it was, None when all is over."""
-        if command.poll() is None and victim == "command":
-            command.kill()
-            return "command"
-        living = processes_of(self.boxlite.home)
-        chosen = [one for one in living if victim in ("all", one.role)]
-        if victim == "all":
-            if command.poll() is not None and not chosen:
+        """Kill the victim; where there is none of its kind yet, the first one to come. What was killed, or None when the
+        command ended before."""
+        while True:
+            chosen = [one for one in processes_of(self.boxlite.home) if victim in ("all", one.role)]
+            if victim == "command":
+                chosen = [one for one in chosen if one.pid == command.pid]
+            if victim == "all" and chosen:
+                return victim if [one.kill() for one in chosen].count(True) else None
+            if chosen and chosen[int(which * len(chosen))].kill():
+                return victim
+            if command.poll() is not None:
                 return None
-            for one in chosen:
-                one.kill()
-            return "all"
-        if chosen:
-            return victim if chosen[int(which * len(chosen))].kill() else None
-        if command.poll() is None:
-            command.kill()
-            return "command"
-        return None
+            time.sleep(0.001)
 
     def _learn(self, name: str, took_s: float) -> None:
         self._usual_s[name] = 0.7 * self._usual_s[name] + 0.3 * min(took_s, 10.0)
@@ -269,16 +267,16 @@ def _create_from_fresh(crasher: Crasher) -> list[str] | None:
 
 
 SCENARIOS = (
-    Scenario(name="run", usual_s=1.5, words=_run),
-    Scenario(name="run -d", usual_s=1.2, words=_run_detached),
+    Scenario(has_machine=True, name="run", usual_s=1.5, words=_run),
+    Scenario(has_machine=True, name="run -d", usual_s=1.2, words=_run_detached),
     Scenario(name="create", usual_s=0.4, words=_create),
-    Scenario(name="start", usual_s=1.2, words=_start),
-    Scenario(name="stop", usual_s=0.6, words=_stop),
-    Scenario(name="restart", usual_s=1.8, words=_restart),
+    Scenario(has_machine=True, name="start", usual_s=1.2, words=_start),
+    Scenario(has_machine=True, name="stop", usual_s=0.6, words=_stop),
+    Scenario(has_machine=True, name="restart", usual_s=1.8, words=_restart),
     Scenario(name="rename", usual_s=0.3, words=_rename),
     Scenario(name="rm", usual_s=0.3, words=_remove),
-    Scenario(name="rm -f", usual_s=0.6, words=_remove_running),
-    Scenario(name="exec", usual_s=0.8, words=_exec),
+    Scenario(has_machine=True, name="rm -f", usual_s=0.6, words=_remove_running),
+    Scenario(has_machine=True, name="exec", usual_s=0.8, words=_exec),
     Scenario(name="pull", usual_s=0.5, words=_pull),
     Scenario(name="create of a new image", usual_s=0.8, words=_create_from_fresh),
 )
