@@ -264,7 +264,8 @@ async def _launch(
 ) -> Started:
     record, session, execution = await _wake(context, record, plan, shim, stack, watch)
     await shim.send(Verdict())
-    if not plan.auto_remove:  # nobody asks how long it took to start what is gone in a moment
+    # Nobody asks how long it took to start what is gone in a moment.
+    if not (plan.auto_remove and plan.collects):
         record = await context.store.update_state(record.id, timings=watch.timings)
     return Started(record=record, execution=execution, session=session, shim=shim)
 

@@ -171,9 +171,11 @@ def test_cp_from_a_hostile_box_stays_in_the_destination(boxlite: Boxlite, box: s
 
 
 def test_cp_of_a_stopped_box_does_not_run_its_command(
-    boxlite: Boxlite, alpine: str, tree: Path, tmp_path: Path
+    boxlite: Boxlite, alpine_rootfs: Path, tree: Path, tmp_path: Path
 ) -> None:
-    boxlite("create", "--name", "job", "-u", "nobody", alpine, "sh", "-c", "cat /in; exit 3", check=True)
+    image = "localhost/nobodys:1"
+    boxlite("import", "-q", "-c", "USER nobody", str(alpine_rootfs), image, check=True)
+    boxlite("create", "--name", "job", image, "sh", "-c", "cat /in; exit 3", check=True)
     boxlite("cp", str(tree / "file"), "job:/in", check=True)
     assert boxlite.out("ls", "-a", "--format", "{{.Status}}").startswith("configured")
     done = boxlite("start", "-a", "job")
