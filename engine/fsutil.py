@@ -127,6 +127,20 @@ def remove_tree(path: Path) -> None:
         raise storage_error(error, "removing") from error
 
 
+def discard_tree(path: Path, trash: Path) -> None:
+    """Remove a tree that others may be looking into: it leaves its place in one step and is deleted from `trash`, a
+    directory on the same file system. One that is not there is fine."""
+    target = trash / f"{path.name}.{os.getpid()}.gone"
+    try:
+        trash.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.rename(target)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(error, "removing") from error
+    remove_tree(target)
+
+
 def tail_lines(path: Path, *, limit_bytes: int = 4096) -> list[str]:
     """The last lines of a log a stranger may have written to: no control characters, nothing when it is not there."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine import host
 from engine.errors import BoxliteError, DeadlineError, InvalidStateError, NotFoundError
-from engine.fsutil import remove_tree, storage_error, try_lock, write_atomic
+from engine.fsutil import discard_tree, remove_tree, storage_error, try_lock, write_atomic
 from engine.ids import new_box_id
 from engine.layout import ROOTFS_PREFIX, BoxLayout
 from engine.model import BoxRecord, BoxSpec, BoxState, BoxStatus, utc_now
@@ -166,13 +166,15 @@ async def box_lock(
 
 
 async def remove_box(context: Context, record: BoxRecord, *, patience_s: float = LOCK_TIMEOUT_S) -> None:
-    """Forget an inactive box and delete what it had."""
+    """Forget an inactive box and delete what it had. Raises NotFoundError when somebody else was faster."""
     async with box_lock(context, record, "rm", patience_s=patience_s):
         try:
             await context.store.remove(record.id)
+        except NotFoundError:
+            raise NotFoundError(f"no such box: {record.name}", operation="rm") from None
         except BoxliteError as error:
             raise error.at(box=record.name, operation="rm") from None
-        await asyncio.to_thread(remove_tree, context.layout.box(record.id).root)
+        await asyncio.to_thread(discard_tree, context.layout.box(record.id).root, context.layout.tmp_dir)
     key = record.manifest_digest or ""
     if key.startswith(ROOTFS_PREFIX):
         from engine.disks.release import remove_idle_bases

@@ -141,7 +141,8 @@ class Runtime:
             from engine.runtime import stopping
 
             record = await stopping.stop_box(self._context, record, reason="rm -f", timeout_s=0.0, signum=9)
-        if await self._context.store.find(record.id) is not None:
+        gone_by_itself = record.spec.auto_remove and await self._context.store.find(record.id) is None
+        if not gone_by_itself:
             await records.remove_box(self._context, record)
         if volumes:
             await asyncio.to_thread(remove_tree, self.layout.anonymous_volumes(record.id))
@@ -269,14 +270,14 @@ class Runtime:
     # ------------------------------------------------------------ in a running box
 
     def attach(self, ref: str) -> contextlib.AbstractAsyncContextManager[Execution]:
-        """The main command of a running box; what it printed last comes first."""
+        """The main command of a running box; what it printed last comes first. A stopped resumable box is started."""
         return self._attach(ref)
 
     @contextlib.asynccontextmanager
     async def _attach(self, ref: str) -> AsyncIterator[Execution]:
         from engine.runtime import running
 
-        async with running.attached(self._context, await self.get(ref)) as execution:
+        async with running.attached(self._context, await self._ready_for(ref, "attach")) as execution:
             yield execution
 
     @contextlib.asynccontextmanager

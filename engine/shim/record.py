@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidStateError, NotFoundError
-from engine.fsutil import remove_tree
+from engine.fsutil import discard_tree, remove_tree
 from engine.layout import ROOTFS_PREFIX, Layout
 from engine.model import BoxState, BoxStatus, HealthState, utc_now
 from engine.store import BoxStore
@@ -56,7 +56,7 @@ async def record_ending(
         except NotFoundError:
             return None  # removed by force meanwhile
     if plan.auto_remove:
-        remove_tree(layout.box(plan.box_id).root)
+        discard_tree(layout.box(plan.box_id).root, layout.tmp_dir)
         remove_tree(layout.anonymous_volumes(plan.box_id))
         if plan.vm.base_path is not None:
             await _release_base(layout, Path(plan.vm.base_path).parent.name)
@@ -125,5 +125,5 @@ async def remove_expired(layout: Layout, box_id: str, finished_us: int) -> None:
             await store.remove(box_id, reason="--auto-delete")
         except (NotFoundError, InvalidStateError):
             return
-    remove_tree(layout.box(box_id).root)
+    discard_tree(layout.box(box_id).root, layout.tmp_dir)
     await _release_base(layout, record.manifest_digest or "")

@@ -22,16 +22,16 @@ def test_timeout_ends_a_box_however_busy_it_is(boxlite: Boxlite, alpine: str) ->
 
 
 def test_auto_stop_waits_for_what_people_do_and_for_nothing_else(boxlite: Boxlite, alpine: str) -> None:
-    boxlite("run", "-d", "--name", "idle", "--auto-stop", "2s", "--stop-timeout", "0",
+    boxlite("run", "-d", "--name", "idle", "--auto-stop", "4s", "--stop-timeout", "0",
             "--health-cmd", "true", "--health-interval", "300ms", alpine,
             "sh", "-c", "while :; do echo busy; sleep 0.1; done", check=True)  # fmt: skip
-    working = boxlite.popen("exec", "idle", "sleep", "4")
+    working = boxlite.popen("exec", "idle", "sleep", "6")
     assert working.wait(timeout=30) == 0, "a command of exec, however quiet, is activity"
     assert status(boxlite, "idle") == "running"
     begun = time.monotonic()
     wait_status(boxlite, "idle", "stopped", within_s=15)
-    assert time.monotonic() - begun > 0.5
-    assert inspect(boxlite, "idle")["State"]["Reason"] == "idle for 2 s (--auto-stop)"
+    assert time.monotonic() - begun > 1
+    assert inspect(boxlite, "idle")["State"]["Reason"] == "idle for 4 s (--auto-stop)"
 
 
 def test_auto_stop_counts_input_of_attach_and_not_attach_itself(boxlite: Boxlite, alpine: str) -> None:
@@ -81,7 +81,7 @@ def test_restart_policy_runs_a_box_as_often_as_it_says(
     assert boxlite.out("logs", "again").split() == ["run"] * runs
 
 
-def test_restart_always_survives_the_death_of_the_machine_and_ends_with_a_stop(
+def test_restart_always_runs_a_killed_command_again_and_ends_with_a_stop(
     boxlite: Boxlite, alpine: str
 ) -> None:
     boxlite("run", "-d", "--name", "ever", "--restart", "always", "--stop-timeout", "0", alpine,
