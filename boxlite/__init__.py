@@ -1,0 +1,237 @@
+"""Run any OCI image in a micro-VM of its own, from Python.
+
+    async with boxlite.SimpleBox("alpine:3.20") as box:
+        result = await box.exec("uname", "-r")
+        print(result.stdout)
+
+Async first; nothing is loaded before it is used, and no daemon is needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from boxlite.box import Box
+    from boxlite.errors import (
+        AlreadyExistsError,
+        BoxliteError,
+        CommandNotExecutableError,
+        CommandNotFoundError,
+        ConfigError,
+        DatabaseError,
+        DeadlineError,
+        DeniedError,
+        EngineError,
+        ExecError,
+        ExecutionError,
+        ImageError,
+        ImageNotFoundError,
+        InternalError,
+        InvalidArgumentError,
+        InvalidStateError,
+        JailError,
+        MetadataError,
+        NetworkError,
+        NotFoundError,
+        PortalError,
+        PortInUseError,
+        RegistryAuthError,
+        ResourceExhaustedError,
+        RpcError,
+        RpcTransportError,
+        StoppedError,
+        StorageError,
+        TimeoutError,  # noqa: A004
+        UnsupportedEngineError,
+        UnsupportedError,
+    )
+    from boxlite.execution import ExecResult, Execution
+    from boxlite.images import Images
+    from boxlite.options import (
+        AdvancedBoxOptions,
+        BoxOptions,
+        ContainerCapabilities,
+        HealthCheckOptions,
+        ImageRegistry,
+        NetworkSpec,
+        Options,
+        PortMapping,
+        VolumeMount,
+    )
+    from boxlite.runtime import Boxlite
+    from boxlite.security import SecurityOptions
+    from boxlite.simplebox import CodeBox, SimpleBox
+    from boxlite.streams import Input, Output
+    from boxlite.sync import (
+        SyncBox,
+        SyncBoxlite,
+        SyncCodeBox,
+        SyncExecution,
+        SyncImages,
+        SyncInput,
+        SyncOutput,
+        SyncSimpleBox,
+    )
+    from boxlite.values import BoxInfo, BoxStateInfo, HealthReport, ImageInfo, PublishedPort
+    from engine.events import BoxEvent
+    from engine.metrics import BoxMetrics
+    from engine.model import BoxStatus, HealthState, PullPolicy
+    from engine.version import __version__
+
+__all__ = [
+    "AdvancedBoxOptions",
+    "AlreadyExistsError",
+    "Box",
+    "BoxEvent",
+    "BoxInfo",
+    "BoxMetrics",
+    "BoxOptions",
+    "BoxStateInfo",
+    "BoxStatus",
+    "Boxlite",
+    "BoxliteError",
+    "CodeBox",
+    "CommandNotExecutableError",
+    "CommandNotFoundError",
+    "ConfigError",
+    "ContainerCapabilities",
+    "DatabaseError",
+    "DeadlineError",
+    "DeniedError",
+    "EngineError",
+    "ExecError",
+    "ExecResult",
+    "Execution",
+    "ExecutionError",
+    "HealthCheckOptions",
+    "HealthReport",
+    "HealthState",
+    "ImageError",
+    "ImageInfo",
+    "ImageNotFoundError",
+    "ImageRegistry",
+    "Images",
+    "Input",
+    "InternalError",
+    "InvalidArgumentError",
+    "InvalidStateError",
+    "JailError",
+    "MetadataError",
+    "NetworkError",
+    "NetworkSpec",
+    "NotFoundError",
+    "Options",
+    "Output",
+    "PortInUseError",
+    "PortMapping",
+    "PortalError",
+    "PublishedPort",
+    "PullPolicy",
+    "RegistryAuthError",
+    "ResourceExhaustedError",
+    "RpcError",
+    "RpcTransportError",
+    "SecurityOptions",
+    "SimpleBox",
+    "StoppedError",
+    "StorageError",
+    "SyncBox",
+    "SyncBoxlite",
+    "SyncCodeBox",
+    "SyncExecution",
+    "SyncImages",
+    "SyncInput",
+    "SyncOutput",
+    "SyncSimpleBox",
+    "TimeoutError",
+    "UnsupportedEngineError",
+    "UnsupportedError",
+    "VolumeMount",
+    "__version__",
+]
+
+_MODULES = {
+    "boxlite.box": ("Box",),
+    "boxlite.errors": (
+        "AlreadyExistsError",
+        "BoxliteError",
+        "CommandNotExecutableError",
+        "CommandNotFoundError",
+        "ConfigError",
+        "DatabaseError",
+        "DeadlineError",
+        "DeniedError",
+        "EngineError",
+        "ExecError",
+        "ExecutionError",
+        "ImageError",
+        "ImageNotFoundError",
+        "InternalError",
+        "InvalidArgumentError",
+        "InvalidStateError",
+        "JailError",
+        "MetadataError",
+        "NetworkError",
+        "NotFoundError",
+        "PortInUseError",
+        "PortalError",
+        "RegistryAuthError",
+        "ResourceExhaustedError",
+        "RpcError",
+        "RpcTransportError",
+        "StoppedError",
+        "StorageError",
+        "TimeoutError",
+        "UnsupportedEngineError",
+        "UnsupportedError",
+    ),
+    "boxlite.execution": ("ExecResult", "Execution"),
+    "boxlite.images": ("Images",),
+    "boxlite.options": (
+        "AdvancedBoxOptions",
+        "BoxOptions",
+        "ContainerCapabilities",
+        "HealthCheckOptions",
+        "ImageRegistry",
+        "NetworkSpec",
+        "Options",
+        "PortMapping",
+        "VolumeMount",
+    ),
+    "boxlite.runtime": ("Boxlite",),
+    "boxlite.security": ("SecurityOptions",),
+    "boxlite.simplebox": ("CodeBox", "SimpleBox"),
+    "boxlite.streams": ("Input", "Output"),
+    "boxlite.sync": (
+        "SyncBox",
+        "SyncBoxlite",
+        "SyncCodeBox",
+        "SyncExecution",
+        "SyncImages",
+        "SyncInput",
+        "SyncOutput",
+        "SyncSimpleBox",
+    ),
+    "boxlite.values": ("BoxInfo", "BoxStateInfo", "HealthReport", "ImageInfo", "PublishedPort"),
+    "engine.events": ("BoxEvent",),
+    "engine.metrics": ("BoxMetrics",),
+    "engine.model": ("BoxStatus", "HealthState", "PullPolicy"),
+    "engine.version": ("__version__",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used (PEP 562)."""
+    module = _HOMES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

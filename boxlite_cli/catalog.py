@@ -23,6 +23,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry("run", "run", "Create a box from an image and run a command in it"),
             Entry("exec", "exec", "Run a further command in a box"),
+            Entry("cp", "cp", "Copy files between a box and the host, or between boxes"),
             Entry("create", "create", "Create a box without starting it"),
             Entry("start", "start", "Start boxes that are not running"),
             Entry("attach", "attach", "Connect to the main command of a running box"),

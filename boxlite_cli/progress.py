@@ -24,6 +24,7 @@ TITLES = {
     "pull": "pulling",
     "layer": "",
     "note": "",
+    "copy": "copying",
     "base": "building the disk",
     "template": "preparing the machine (once for this shape)",
     "guest-image": "building the guest system (once)",
@@ -167,7 +168,7 @@ def _title(progress: Progress) -> str:
 
 
 def _amount(progress: Progress) -> str:
-    if progress.stage not in ("pull", "layer") or not progress.done:
+    if progress.stage not in ("pull", "layer", "copy") or not progress.done:
         return ""
     total = f" of {size_text(progress.total)}" if progress.total and not progress.is_last else ""
     return f"{size_text(progress.done)}{total}"

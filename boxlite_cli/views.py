@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from boxlite_cli.humane import ago, ports_text, rfc3339, size_text, status_text
@@ -162,15 +163,20 @@ def box_summary(record: BoxRecord) -> dict[str, Any]:
     }
 
 
-def box_row(record: BoxRecord, *, full: bool) -> dict[str, Any]:
+def box_row(record: BoxRecord, *, full: bool, now: datetime | None = None) -> dict[str, Any]:
     """One box of the table and of `ls --format TEMPLATE`: the same fields for people."""
-    summary = box_summary(record)
-    return summary | {
+    spec, state = record.spec, record.state
+    image = spec.image or spec.rootfs or ""
+    has_ports = state.status.is_active or full
+    return {
         "ID": record.id if full else record.short_id,
-        "Image": summary["Image"] if full else _shortened(summary["Image"], 40),
-        "Status": status_text(record),
-        "CreatedAt": ago(record.created_at),
-        "Ports": summary["Ports"] if record.status.is_active or full else "",
+        "Image": image if full else _shortened(image, 40),
+        "Status": status_text(record, now),
+        "CreatedAt": ago(record.created_at, now),
+        "Ports": ports_text(state.ports or spec.ports) if has_ports else "",
+        "Names": record.name,
+        "ExitCode": state.exit_code,
+        "Labels": spec.labels,
     }
 
 

@@ -58,4 +58,6 @@ def kind_of_transition(old: BoxStatus, new: BoxStatus) -> EventKind:
     """The event that a change of status makes."""
     if old is BoxStatus.PAUSED and new is BoxStatus.RUNNING:
         return EventKind.UNPAUSED
+    if old.is_active and new is BoxStatus.CONFIGURED:  # it ran for a copy only
+        return EventKind.STOPPED
     return _KINDS[new]

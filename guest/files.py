@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import json
 import os
@@ -25,6 +26,7 @@ from guest.tarstream import ExtractOptions, extract_tar, write_tar
 from guest.wire.constants import OUTPUT_CHUNK_BYTES
 
 _RESULT_BYTES = 64 * 1024
+_PIPE_BYTES = 1024 * 1024
 
 Work = Callable[[IO[bytes] | None], dict[str, Any]]
 
@@ -69,6 +71,7 @@ class FileWork:
         if child_data >= 0:
             os.close(child_data)
             os.set_blocking(self._data_fd, False)
+            fcntl.fcntl(self._data_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     async def write(self, data: bytes) -> bool:
         """Feed the work, waiting for it to take the data. False when it takes no more: `result` says why."""

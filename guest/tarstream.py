@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import IO
 
 _XATTR_PREFIX = "SCHILY.xattr."
+_BUFFER_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,25 +31,33 @@ class ExtractOptions:
 
 def extract_tar(source: IO[bytes], directory: bytes, options: ExtractOptions) -> tuple[int, int]:
     """Extract a tar stream in `directory`; return how many entries and how many bytes of files. Raises OSError."""
+    top = os.fsdecode(directory)
+    is_new = not os.path.isdir(top)
     if options.make_parents:
         os.makedirs(directory, exist_ok=True)
-    top = os.fsdecode(directory)
     if not os.path.isdir(top):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), top)
     entries = size_bytes = 0
     directories: list[tuple[str, tarfile.TarInfo]] = []
     try:
-        with tarfile.open(fileobj=source, mode="r|", errorlevel=2) as archive:
+        with tarfile.open(fileobj=source, mode="r|", bufsize=_BUFFER_BYTES, errorlevel=2) as archive:
+            archive.copybufsize = _BUFFER_BYTES  # type: ignore[attr-defined]
             for member in archive:
                 target = _target(top, member)
+                entries += 1
+                if os.path.normpath(member.name) == "." and not is_new:
+                    continue  # a directory that was there keeps its mode and owner
                 if options.owner is not None:
                     member.uid, member.gid = options.owner
                 _make_room(target, member, options)
+                if member.isreg() and os.path.lexists(target):
+                    _write_through(archive, member, target)
+                    size_bytes += member.size
+                    continue
                 archive.extract(member, top, numeric_owner=True, filter="fully_trusted")
                 _restore_xattrs(target, member)
                 if member.isdir():
                     directories.append((target, member))
-                entries += 1
                 size_bytes += member.size if member.isreg() else 0
     except tarfile.TarError as error:
         raise OSError(errno.EINVAL, f"not a tar stream: {error}") from error
@@ -86,7 +95,19 @@ def _make_room(target: str, member: tarfile.TarInfo, options: ExtractOptions) ->
     if is_directory:
         shutil.rmtree(target)
     else:
-        os.unlink(target)
+        try:
+            os.unlink(target)
+        except OSError as error:
+            if error.errno != errno.EBUSY or not member.isreg():
+                raise
+
+
+def _write_through(archive: tarfile.TarFile, member: tarfile.TarInfo, target: str) -> None:
+    """New content for a file that is a mount of its own (/etc/hosts): it keeps its owner and mode."""
+    content = archive.extractfile(member)
+    assert content is not None
+    with open(target, "wb") as file:
+        shutil.copyfileobj(content, file, _BUFFER_BYTES)
 
 
 def _restore_xattrs(target: str, member: tarfile.TarInfo) -> None:
@@ -98,7 +119,8 @@ def _restore_xattrs(target: str, member: tarfile.TarInfo) -> None:
 
 def write_tar(sink: IO[bytes], path: bytes, name: bytes) -> None:
     """Write a tar stream of `path` (not followed when it is a link), its top entry called `name`. Raises OSError."""
-    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+    with tarfile.open(fileobj=sink, mode="w|", bufsize=_BUFFER_BYTES, format=tarfile.PAX_FORMAT) as archive:
+        archive.copybufsize = _BUFFER_BYTES  # type: ignore[attr-defined]
         for file_path, entry_name in _walk(os.fsdecode(path), os.fsdecode(name)):
             member = archive.gettarinfo(file_path, entry_name)
             if member is None:  # a socket: tar has no entry for it

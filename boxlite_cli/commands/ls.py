@@ -15,6 +15,7 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.views import BOX_HEADINGS, box_row, box_summary
 from engine.errors import InvalidArgumentError
+from engine.model import utc_now
 
 COLUMNS = ("ID", "Image", "Status", "CreatedAt", "Ports", "Names")
 EXAMPLES = """
@@ -83,7 +84,8 @@ async def _ls(
     elif kind in (Format.JSON, Format.YAML):
         output.print_document(kind, [box_summary(record) for record in records])
     else:
-        rows = [box_row(record, full=no_trunc) for record in records]
+        now = utc_now()
+        rows = [box_row(record, full=no_trunc, now=now) for record in records]
         output.print_rows(rows, COLUMNS, BOX_HEADINGS, template)
     return 0
 

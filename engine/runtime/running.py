@@ -45,14 +45,12 @@ async def session_with(context: Context, record: BoxRecord, operation: str) -> A
         async with open_session(context.layout.box(record.id).sockets_dir) as session:
             yield session
     except RpcTransportError as error:
-        raise (await _explain_loss(context, record, error)).at(
-            box=record.name, operation=operation
-        ) from error
+        raise (await explain_loss(context, record, error)).at(box=record.name, operation=operation) from error
     except BoxliteError as error:
         raise error.at(box=record.name, operation=operation) from error.__cause__
 
 
-async def _explain_loss(context: Context, record: BoxRecord, error: BoxliteError) -> BoxliteError:
+async def explain_loss(context: Context, record: BoxRecord, error: BoxliteError) -> BoxliteError:
     """Why the connection was lost, if the box has ended: its recorded reason and the console's last line."""
     console = context.layout.box(record.id).console_log
     for _ in range(50):  # the shim needs a moment to write down what happened
@@ -94,7 +92,7 @@ async def attached(context: Context, record: BoxRecord) -> AsyncIterator[Executi
             session,
             MAIN_EXECUTION,
             tty=record.spec.tty,
-            recorded_end=functools.partial(_recorded_end, context, record),
+            recorded_end=functools.partial(recorded_end, context, record),
         )
         try:
             yield execution
@@ -102,7 +100,7 @@ async def attached(context: Context, record: BoxRecord) -> AsyncIterator[Executi
             await execution.close()
 
 
-async def _recorded_end(context: Context, record: BoxRecord) -> ExitStatus | None:
+async def recorded_end(context: Context, record: BoxRecord) -> ExitStatus | None:
     """How the main command ended, from the record; None when the box failed, is gone, or has not ended."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(RECORD_TIMEOUT_S):

@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from engine.model import DiskUsage, Reclaimable
     from engine.portal.execution import Execution
     from engine.runtime.changes import BoxChanges
+    from engine.runtime.copy_rules import CopyOptions
     from engine.runtime.housekeeping import BoxSize
     from engine.runtime.library import ImageLibrary
+    from engine.runtime.link import BoxLink
     from engine.shim.lifeline import Shim
 
 
@@ -207,6 +209,12 @@ class Runtime:
             elif started.execution.has_ended:
                 await started.shim.wait_ended()
 
+    async def link(self, ref: str) -> BoxLink:
+        """A lasting connection to a box, for a program that does many things in it."""
+        from engine.runtime.link import BoxLink
+
+        return BoxLink(self._context, await self.get(ref))
+
     async def wait_removed(self, record: BoxRecord) -> None:
         """After the end of a box: until its shim is gone, and with it, where that was asked for, the box."""
         from engine.runtime import stopping
@@ -298,6 +306,50 @@ class Runtime:
                 operation=operation,
             )
         return (await self._start(record))[0]
+
+    async def copy_in(self, ref: str, source: str, box_path: str, options: CopyOptions | None = None) -> None:
+        """Copy a file or directory of the host into a box; where it goes is told by `engine.runtime.copy_rules`. This and
+        the other copies need no running box: one that does not run is woken for it, without its command."""
+        from engine.runtime.copy_rules import CopyOptions
+        from engine.runtime.copying import copy_in
+
+        await copy_in(self._context, ref, source, box_path, options or CopyOptions())
+
+    async def copy_out(
+        self, ref: str, box_path: str, target: str, options: CopyOptions | None = None
+    ) -> None:
+        """Copy a file or directory of a box to the host. Raises DeniedError when the box tries to reach anything else."""
+        from engine.runtime.copy_rules import CopyOptions
+        from engine.runtime.copying import copy_out
+
+        await copy_out(self._context, ref, box_path, target, options or CopyOptions())
+
+    async def copy_between(
+        self, from_ref: str, from_path: str, to_ref: str, to_path: str, options: CopyOptions | None = None
+    ) -> None:
+        """Copy from one box to another, or within one."""
+        from engine.runtime.copy_rules import CopyOptions
+        from engine.runtime.copying import copy_between
+
+        await copy_between(self._context, from_ref, from_path, to_ref, to_path, options or CopyOptions())
+
+    async def copy_tar_in(
+        self, ref: str, tar: BinaryIO, box_path: str, options: CopyOptions | None = None
+    ) -> None:
+        """Extract a tar archive in a directory of a box, which is made when missing."""
+        from engine.runtime.copy_rules import CopyOptions
+        from engine.runtime.copying import copy_tar_in
+
+        await copy_tar_in(self._context, ref, tar, box_path, options or CopyOptions())
+
+    async def copy_tar_out(
+        self, ref: str, box_path: str, tar: BinaryIO, options: CopyOptions | None = None
+    ) -> None:
+        """Write a file or directory of a box as a tar archive."""
+        from engine.runtime.copy_rules import CopyOptions
+        from engine.runtime.copying import copy_tar_out
+
+        await copy_tar_out(self._context, ref, box_path, tar, options or CopyOptions())
 
     async def logs(
         self,

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine import host
 from engine.disks.qcow2 import create_overlay
@@ -31,6 +31,7 @@ from engine.model import (
     BoxStatus,
     HealthState,
     NetworkMode,
+    RestartPolicy,
     StageTimings,
     TerminalSize,
     utc_now,
@@ -38,7 +39,8 @@ from engine.model import (
 from engine.net.plan import plan_ports
 from engine.portal.boot import boot
 from engine.portal.execution import Execution
-from engine.portal.session import open_session
+from engine.portal.failures import translated
+from engine.portal.session import GuestSession, open_session
 from engine.process import signal_number
 from engine.runtime import images
 from engine.runtime.context import Context
@@ -56,6 +58,8 @@ from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAIN_EXECUTION
 
 BOOT_TIMEOUT_S = 60.0
+SYNC_TIMEOUT_S = 120.0
+"""How long the agent may take to write the disk back after a copy."""
 
 
 @dataclass(slots=True)
@@ -81,10 +85,12 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A box whose main command runs. `execution` is that command; its streams are open where it was asked for."""
+    """A box whose main command runs. `execution` is that command; its streams are open where it was asked for.
+    `session` is the connection it came up over."""
 
     record: BoxRecord
     execution: Execution
+    session: GuestSession
     shim: Shim
 
 
@@ -94,11 +100,12 @@ async def started_box(
     record: BoxRecord,
     *,
     attached: bool,
+    held: bool = False,
     size: TerminalSize | None = None,
     shim: Shim | None = None,
 ) -> AsyncIterator[Started]:
     """Start a box and stay connected to it. `attached`: read the main command's output from its first byte on, and let
-    the box end with this process. `shim` is one started earlier to save time.
+    the box end with this process; `held`: only the latter. `shim` is one started earlier to save time.
 
     Raises InvalidStateError when the box is not one that can be started, and whatever the stages raise, with the
     box's name; the box is then stopped or failed again, with the reason on record.
@@ -111,7 +118,7 @@ async def started_box(
                 record = await settle(context, await context.store.get(record.id))
                 if not record.status.can_start:
                     raise InvalidStateError(f"it is {record.status}")
-                plan = await _plan(context, record, attached=attached, size=size, watch=watch)
+                plan = await _plan(context, record, attached=attached, held=held, size=size, watch=watch)
                 started = await _launch(context, record, plan, shim, stack, watch)
             yield started
     except BoxliteError as error:
@@ -120,8 +127,75 @@ async def started_box(
         shim.let_go()
 
 
+@contextlib.asynccontextmanager
+async def files_of_box(context: Context, record: BoxRecord) -> AsyncIterator[GuestSession]:
+    """The files of a box that does not run: its machine with everything mounted, its command not run. At the end, however
+    that comes, the disk is written back and the box is what it was before. Nobody else can start it meanwhile.
+
+    Raises InvalidStateError when it runs, and what `started_box` raises.
+    """
+    shim = start_shim()
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(box_lock(context, record, "cp"))
+            record = await settle(context, await context.store.get(record.id))
+            if not record.status.can_start:
+                raise InvalidStateError(f"it is {record.status}")
+            watch = Stopwatch()
+            plan = _for_files(
+                record, await _plan(context, record, attached=False, held=False, size=None, watch=watch)
+            )
+            _, session, _ = await _wake(context, record, plan, shim, stack, watch)
+            try:
+                yield session
+            finally:
+                await asyncio.shield(_put_to_rest(session, shim))
+    except BoxliteError as error:
+        raise error.at(box=record.name, operation="cp") from error.__cause__
+    finally:
+        shim.let_go()
+
+
+def _for_files(record: BoxRecord, plan: LaunchPlan) -> LaunchPlan:
+    """A plan that runs nothing: no command, no published port, no deadline, and nothing removed at the end."""
+    machine = wire.InitRequest.FromString(plan.machine_request)
+    machine.ephemeral = False
+    container = wire.ContainerInitRequest.FromString(plan.container_request)
+    container.files_only = container.init_process = True  # that process is there whatever the image holds
+    container.user, container.working_dir, container.tty = "", "/", False
+    return replace(
+        plan,
+        network=None if plan.network is None else replace(plan.network, ports=()),
+        auto_remove=False,
+        timeout_s=0.0,
+        auto_stop_s=0.0,
+        auto_delete_s=0.0,
+        restart=RestartPolicy(),
+        health=None,
+        machine_request=machine.SerializeToString(),
+        container_request=container.SerializeToString(),
+        returns_to=record.state,
+    )
+
+
+async def _put_to_rest(session: GuestSession, shim: Shim) -> None:
+    """Write the disk back, then end the machine. Raises when the disk could not be written back."""
+    try:
+        with translated("cp"):
+            await session.shutdown(wire.ShutdownRequest(sync=True), timeout=SYNC_TIMEOUT_S)
+    finally:
+        await shim.send(Verdict(failure="its files were all that was wanted"))
+        await shim.wait_ended()
+
+
 async def _plan(
-    context: Context, record: BoxRecord, *, attached: bool, size: TerminalSize | None, watch: Stopwatch
+    context: Context,
+    record: BoxRecord,
+    *,
+    attached: bool,
+    held: bool,
+    size: TerminalSize | None,
+    watch: Stopwatch,
 ) -> LaunchPlan:
     """Everything that can be refused before a process is started."""
     spec, box = record.spec, context.layout.box(record.id)
@@ -166,7 +240,8 @@ async def _plan(
         ),
         security=spec.security,
         network=network,
-        attached=attached,
+        attached=attached or held,
+        collects=attached,
         auto_remove=spec.auto_remove,
         stop_signal=signal_number(spec.stop_signal or source.config.stop_signal or "TERM"),
         stop_timeout_s=spec.stop_timeout_s,
@@ -188,6 +263,23 @@ async def _launch(
     stack: contextlib.AsyncExitStack,
     watch: Stopwatch,
 ) -> Started:
+    record, session, execution = await _wake(context, record, plan, shim, stack, watch)
+    await shim.send(Verdict())
+    # Nobody asks how long it took to start what is gone in a moment.
+    if not (plan.auto_remove and plan.collects):
+        record = await context.store.update_state(record.id, timings=watch.timings)
+    return Started(record=record, execution=execution, session=session, shim=shim)
+
+
+async def _wake(
+    context: Context,
+    record: BoxRecord,
+    plan: LaunchPlan,
+    shim: Shim,
+    stack: contextlib.AsyncExitStack,
+    watch: Stopwatch,
+) -> tuple[BoxRecord, GuestSession, Execution]:
+    """The machine's start up to the verdict, which is a failure's only."""
     record = await context.store.transition(
         record.id,
         BoxStatus.RUNNING,
@@ -222,7 +314,7 @@ async def _launch(
                     execution,
                     machine=wire.InitRequest.FromString(plan.machine_request),
                     container=wire.ContainerInitRequest.FromString(plan.container_request),
-                    attached=plan.attached,
+                    attached=plan.collects,
                 )
     except BaseException as error:
         said = _last_words(
@@ -235,10 +327,7 @@ async def _launch(
         if isinstance(error, RpcTransportError | TimeoutError | EngineError):
             raise _machine_failure(record, str(last.get("reason", error)), said) from error
         raise
-    await shim.send(Verdict())
-    if not plan.auto_remove:  # nobody asks how long it took to start what is gone in a moment
-        record = await context.store.update_state(record.id, timings=watch.timings)
-    return Started(record=record, execution=execution, shim=shim)
+    return record, session, execution
 
 
 def _last_words(box: BoxLayout) -> list[str]:

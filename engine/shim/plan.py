@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from engine.model import HealthCheck, PortSpec, RestartPolicy, SecurityOptions
+from engine.model import BoxState, HealthCheck, PortSpec, RestartPolicy, SecurityOptions
 from engine.vmm.spec import VmSpec
 
 
@@ -23,10 +23,12 @@ class NetworkGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """Everything a shim needs to run a box. `attached`: the box ends with the process that started it.
+    """Everything a shim needs to run a box. `attached`: the box ends with the process that started it; `collects`: that
+    process reads the main command's output and says when it has its end.
 
     The requests (serialized wire.InitRequest and wire.ContainerInitRequest) are for runs after the first, which the
-    restart policy asks for. Times in seconds; 0: none.
+    restart policy asks for. Times in seconds; 0: none. `returns_to`: the main command does not run, the machine is there
+    for the box's files; at the end the box is again what it was.
     """
 
     box_id: str
@@ -36,6 +38,7 @@ class LaunchPlan:
     security: SecurityOptions = field(default_factory=SecurityOptions)
     network: NetworkGrant | None = None
     attached: bool = False
+    collects: bool = False
     auto_remove: bool = False
     stop_signal: int = 15
     stop_timeout_s: float = 10.0
@@ -46,6 +49,7 @@ class LaunchPlan:
     health: HealthCheck | None = None
     machine_request: bytes = b""
     container_request: bytes = b""
+    returns_to: BoxState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

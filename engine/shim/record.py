@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 from engine.errors import InvalidStateError, NotFoundError
 from engine.fsutil import remove_tree
 from engine.layout import ROOTFS_PREFIX, Layout
-from engine.model import BoxStatus, HealthState, utc_now
+from engine.model import BoxState, BoxStatus, HealthState, utc_now
 from engine.store import BoxStore
 from engine.store.documents import to_microseconds
 
@@ -30,7 +32,10 @@ async def open_record(layout: Layout) -> BoxStore:
 async def record_ending(
     layout: Layout, plan: LaunchPlan, ending: Ending, *, store: BoxStore | None = None
 ) -> datetime | None:
-    """The box is stopped or failed, or gone. The time it ended at, None when it is gone."""
+    """The box is stopped or failed, or gone. The time it ended at, None when it is gone or never ran its command."""
+    if plan.returns_to is not None:
+        await _record_return(layout, plan.box_id, plan.returns_to)
+        return None
     finished_at = utc_now()
     async with store or BoxStore(layout) as store:
         try:
@@ -57,6 +62,16 @@ async def record_ending(
             await _release_base(layout, Path(plan.vm.base_path).parent.name)
         return None
     return finished_at
+
+
+async def _record_return(layout: Layout, box_id: str, state: BoxState) -> None:
+    """A box whose machine ran for its files only is what it was before."""
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    status, reason = fields.pop("status"), fields.pop("reason")
+    del fields["changed_at"]
+    async with BoxStore(layout) as store:
+        with contextlib.suppress(NotFoundError):  # removed by force meanwhile
+            await store.transition(box_id, status, reason=reason, **fields)
 
 
 async def _release_base(layout: Layout, key: str) -> None:

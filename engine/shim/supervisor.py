@@ -92,8 +92,8 @@ class Supervisor:
             await self._end_run()
 
     async def _let_starter_collect(self, ending: Ending) -> None:
-        """The machine still holds the last answers to an attached starter; give it a moment to take them."""
-        if self.plan.attached and ending.exit_code is not None:
+        """The machine still holds the last answers to a starter that reads them; give it a moment to take them."""
+        if self.plan.collects and ending.exit_code is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._collected.wait(), COLLECT_TIMEOUT_S)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.errors import MetadataError
 from engine.model import SPEC_SCHEMA, BoxSpec, BoxState
 
+T = TypeVar("T")
+SPECS_KEPT = 256
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -35,7 +38,7 @@ def encode(value: object) -> str:
 
 def decode_spec(text: str, *, box: str) -> BoxSpec:
     """Raises MetadataError for a document that is broken or of a newer schema."""
-    spec: BoxSpec = _decode(BoxSpec, text, box)
+    spec = _decode(_decode_spec, text, box=box, what="spec")
     if spec.schema > SPEC_SCHEMA:
         raise MetadataError(
             f"its spec has schema {spec.schema}; this boxlite reads up to {SPEC_SCHEMA}",
@@ -45,8 +48,15 @@ def decode_spec(text: str, *, box: str) -> BoxSpec:
     return spec
 
 
+@functools.lru_cache(maxsize=SPECS_KEPT)
+def _decode_spec(text: str) -> BoxSpec:
+    """Boxes made by one command have one spec, word for word; it is frozen, so they may share the object."""
+    spec: BoxSpec = _decoders()[BoxSpec].decode(text)
+    return spec
+
+
 def decode_state(text: str, *, box: str) -> BoxState:
-    state: BoxState = _decode(BoxState, text, box)
+    state: BoxState = _decode(_decoders()[BoxState].decode, text, box=box, what="state")
     return state
 
 
@@ -56,10 +66,10 @@ def decode_attributes(text: str) -> dict[str, str]:
     return msgspec.json.decode(text, type=dict[str, str])
 
 
-def _decode(kind: type[Any], text: str, box: str) -> Any:
+def _decode(decode: Callable[[str], T], text: str, *, box: str, what: str) -> T:
     import msgspec
 
     try:
-        return _decoders()[kind].decode(text)
+        return decode(text)
     except msgspec.MsgspecError as error:
-        raise MetadataError(f"its {kind.__name__} cannot be read: {error}", box=box) from error
+        raise MetadataError(f"its {what} cannot be read: {error}", box=box) from error

@@ -63,8 +63,9 @@ class FilesService:
             taking = not first.data or await work.write(first.data)
             async for chunk in stream:
                 self._activity()
-                if taking:
-                    taking = await work.write(chunk.data)
+                if not taking:  # what is wrong is said now, not when all of it has been sent
+                    break
+                taking = await work.write(chunk.data)
             work.end_of_data()
             report = await work.result()
         await stream.send_message(pb.UploadReply(files=report["files"], bytes=report["bytes"]))

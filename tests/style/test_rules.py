@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("boxlite", "boxlite_cli", "engine", "guest")
 MAX_LINES = 500
-ALLOWED_LINES = {"engine/model.py": 600}
+ALLOWED_LINES: dict[str, int] = {}
 """The vocabulary is one list of values: longer than a module should be, and not to grow further."""
 MAX_FUNCTION_LINES = 80
 STARTS_PROCESSES = frozenset({"engine/process.py", "engine/shim/spawn.py"})

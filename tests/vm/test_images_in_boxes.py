@@ -254,3 +254,14 @@ def test_file_capability_lets_a_user_ping(lab: Lab, tmp_path: Path, busybox: byt
     assert done.returncode == 0 and b"1 packets received" in done.stdout, done.stderr.decode()
     done = run(lab.boxlite, name, "/plain/ping", "-c", "1", "127.0.0.1")
     assert (done.returncode != 0) is for_nobody
+
+
+def test_base_of_a_root_file_system_goes_with_a_box_that_removes_itself(lab: Lab, tmp_path: Path) -> None:
+    rootfs = tmp_path / "rootfs.tar"
+    rootfs.write_bytes(layer_tar([*bare_python.layer(), file("hello", b"hi")]))
+    before = set((lab.boxlite.home / "bases").iterdir())
+    environment = [word for variable in bare_python.ENVIRONMENT for word in ("-e", variable)]
+    shown = bare_python.command("-c", "print(open('/hello').read())")
+    words = ("run", "--rm", "--network", "disabled", *environment, "--rootfs", str(rootfs), *shown)
+    assert lab.boxlite.out(*words) == "hi"
+    assert set((lab.boxlite.home / "bases").iterdir()) == before

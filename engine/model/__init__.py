@@ -1,0 +1,92 @@
+"""The vocabulary: what a box is asked to be (`BoxSpec`), what it is now (`BoxState`), and the values
+that stages hand to one another. Everything here is frozen; a stage takes one value and returns one.
+
+Units are in the names: `memory_mib`, `size_bytes`, `timeout_s`. Times are aware UTC datetimes.
+"""
+
+from engine.model.box import (
+    BOX_ID_PATTERN,
+    DEFAULT_CPUS,
+    DEFAULT_DISK_SIZE_GB,
+    DEFAULT_IMAGE,
+    DEFAULT_MEMORY_MIB,
+    DEFAULT_STOP_TIMEOUT_S,
+    ENV_NAME_PATTERN,
+    HOSTNAME_PATTERN,
+    MAX_CPUS,
+    MAX_DISK_SIZE_GB,
+    MAX_MEMORY_MIB,
+    MIN_MEMORY_MIB,
+    NAME_PATTERN,
+    SPEC_SCHEMA,
+    BoxSpec,
+    HealthCheck,
+    RestartKind,
+    RestartPolicy,
+    Ulimit,
+    VolumeKind,
+    VolumeSpec,
+)
+from engine.model.config import Accel, RegistryConfig, RuntimeConfig
+from engine.model.execution import ExecSpec, ExitStatus, LogRecord, TerminalSize
+from engine.model.image import Image, ImageConfig, Layer, PullPolicy, RootfsDisk
+from engine.model.network import NetworkMode, NetworkSpec, PortSpec, Protocol
+from engine.model.record import BoxRecord, BoxState, StageTimings
+from engine.model.security import DOCKER_CAPABILITIES, SecurityOptions
+from engine.model.status import TRANSITIONS, BoxStatus, HealthState, check_transition, utc_now
+from engine.model.system import Check, CheckStatus, DiskUsage, Reclaimable, RuntimeInfo
+
+__all__ = [
+    "BOX_ID_PATTERN",
+    "DEFAULT_CPUS",
+    "DEFAULT_DISK_SIZE_GB",
+    "DEFAULT_IMAGE",
+    "DEFAULT_MEMORY_MIB",
+    "DEFAULT_STOP_TIMEOUT_S",
+    "DOCKER_CAPABILITIES",
+    "ENV_NAME_PATTERN",
+    "HOSTNAME_PATTERN",
+    "MAX_CPUS",
+    "MAX_DISK_SIZE_GB",
+    "MAX_MEMORY_MIB",
+    "MIN_MEMORY_MIB",
+    "NAME_PATTERN",
+    "SPEC_SCHEMA",
+    "TRANSITIONS",
+    "Accel",
+    "BoxRecord",
+    "BoxSpec",
+    "BoxState",
+    "BoxStatus",
+    "Check",
+    "CheckStatus",
+    "DiskUsage",
+    "ExecSpec",
+    "ExitStatus",
+    "HealthCheck",
+    "HealthState",
+    "Image",
+    "ImageConfig",
+    "Layer",
+    "LogRecord",
+    "NetworkMode",
+    "NetworkSpec",
+    "PortSpec",
+    "Protocol",
+    "PullPolicy",
+    "Reclaimable",
+    "RegistryConfig",
+    "RestartKind",
+    "RestartPolicy",
+    "RootfsDisk",
+    "RuntimeConfig",
+    "RuntimeInfo",
+    "SecurityOptions",
+    "StageTimings",
+    "TerminalSize",
+    "Ulimit",
+    "VolumeKind",
+    "VolumeSpec",
+    "check_transition",
+    "utc_now",
+]

@@ -1,0 +1,40 @@
+"""How a runtime is set up: registries, limits, accelerator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Accel(StrEnum):
+    """How the machine's processor is run."""
+
+    KVM = "kvm"
+    HVF = "hvf"
+    TCG = "tcg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryConfig:
+    """How one registry host is reached. `host` may carry a port and a path (`ghcr.io/myorg`)."""
+
+    host: str
+    transport: Literal["https", "http"] = "https"
+    skip_verify: bool = False
+    search: bool = False
+    ca_file: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    bearer_token: str | None = field(default=None, repr=False)
+    mirrors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeConfig:
+    """What `--config`, the environment and global flags amount to. `home_dir` None: the default home."""
+
+    home_dir: str | None = None
+    image_registries: tuple[RegistryConfig, ...] = ()
+    accel: Accel | None = None
+    max_layer_decompressed_bytes: int = 20 * 1024**3

@@ -1,0 +1,71 @@
+"""Which numeric owner files get that are copied into a box: the user its commands run as."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from engine.errors import NotFoundError, PortalError
+from engine.model import BoxRecord
+from engine.portal.files import download, stat_file
+from engine.portal.session import GuestSession
+from engine.runtime import images
+from engine.runtime.context import Context
+
+MAX_TABLE_BYTES = 1024 * 1024
+"""Longest /etc/passwd or /etc/group that is read."""
+
+
+async def owner_in_box(context: Context, record: BoxRecord, session: GuestSession) -> tuple[int, int]:
+    """User and group id of the box's user; root's when it names one that the box does not have."""
+    user = record.spec.user
+    if user is None:
+        user = (await images.source_of_box(context, record)).config.user
+    name, _, group = (user or "").partition(":")
+    if not name and not group:
+        return 0, 0
+    uid, gid = _number(name) if name else 0, _number(group) if group else None
+    if uid is None or gid is None:
+        for fields in _fields(await _read(session, b"/etc/passwd")):
+            if len(fields) >= 4 and (fields[0] == name or (uid is not None and fields[2] == str(uid))):
+                uid = _number(fields[2]) if uid is None else uid
+                gid = _number(fields[3]) if gid is None and not group else gid
+                break
+    if gid is None and group:
+        for fields in _fields(await _read(session, b"/etc/group")):
+            if len(fields) >= 3 and fields[0] == group:
+                gid = _number(fields[2])
+                break
+    return uid or 0, gid or 0
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and int(text) < 2**32 - 1 else None
+
+
+def _fields(table: bytes) -> Iterator[list[str]]:
+    for line in table.decode("utf-8", "replace").splitlines():
+        yield line.split(":")
+
+
+async def _read(session: GuestSession, path: bytes) -> bytes:
+    """A small file of the box; empty when it is none."""
+    import tarfile
+
+    found = await stat_file(session, path, follow_link=True)
+    if not found.exists or found.is_directory or found.size_bytes > MAX_TABLE_BYTES:
+        return b""
+    stream = b""
+    try:
+        async for chunk in download(session, found.resolved, name=b"table", follow_link=False):
+            stream += chunk
+            if len(stream) > 2 * MAX_TABLE_BYTES:
+                return b""
+        with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
+            member = archive.next()
+            file = None if member is None or not member.isreg() else archive.extractfile(member)
+            return b"" if file is None else file.read(MAX_TABLE_BYTES)
+    except NotFoundError:
+        return b""
+    except tarfile.TarError as error:
+        raise PortalError(f"the box did not send a tar stream: {error}", operation="cp") from error
