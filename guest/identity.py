@@ -45,6 +45,7 @@ class Network:
     address6: str = ""
     gateway6: str = ""
     mtu: int = 0
+    announce: bool = False
 
 
 def set_clock(realtime_ns: int) -> None:
@@ -96,6 +97,8 @@ def set_up_network(network: Network | None) -> None:
     with Rtnetlink() as link:
         if network.address6:
             _switch_ipv6(name, on=True)
+        if network.announce:
+            Path(f"/proc/sys/net/ipv4/conf/{name}/arp_notify").write_text("1")
         link.set_link(name, mac=network.mac, mtu=0 if network.mtu == BOX_MTU else network.mtu)
         if (network.address, network.gateway) != (_PREPARED_ADDRESS, HOST_ADDRESS):
             link.delete_address(name, _PREPARED_ADDRESS)

@@ -53,6 +53,7 @@ def guest_init_request(record: BoxRecord, *, ephemeral: bool) -> wire.InitReques
                 address=f"{BOX_ADDRESS}/{BOX_PREFIX_LENGTH}",
                 gateway=HOST_ADDRESS,
                 mtu=BOX_MTU,
+                announce=bool(spec.ports or spec.publish_all),
             )
         )
         request.hosts.add(address=BOX_ADDRESS, names=[hostname])

@@ -121,6 +121,7 @@ def _network(request: pb.InitRequest) -> identity.Network | None:
         address6=wanted.address6,
         gateway6=wanted.gateway6,
         mtu=wanted.mtu,
+        announce=wanted.announce,
     )
 
 
