@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.layout import BoxLayout
-from engine.shim.leftovers import kill_leftovers
+from engine.vmm.leftovers import kill_leftovers
 
 
 def machine_on(box: BoxLayout) -> tuple[str, str, str]:
@@ -31,7 +31,7 @@ def test_machine_without_a_shim_is_killed_and_other_programs_are_not(tmp_path: P
     waiting = (sys.executable, "-c", "import time; time.sleep(60)", str(box.disk_path))
     with subprocess.Popen(machine_on(box)) as orphan, subprocess.Popen(waiting) as other:
         try:
-            assert within(10, lambda: orphan.pid in kill_leftovers(box))
+            assert within(10, lambda: orphan.pid in kill_leftovers(box.disk_path))
             assert orphan.wait(5) == -9
             assert other.poll() is None
         finally:
@@ -48,6 +48,6 @@ def test_machine_below_a_shim_is_left_alone(tmp_path: Path) -> None:
         machine = int(shim.stdout.readline())
         program = Path(f"/proc/{machine}/cmdline")
         assert within(10, lambda: program.read_bytes().startswith(b"qemu"))
-        assert kill_leftovers(box) == []
+        assert kill_leftovers(box.disk_path) == []
         shim.kill()
-    assert within(10, lambda: machine in kill_leftovers(box))
+    assert within(10, lambda: machine in kill_leftovers(box.disk_path))

@@ -1,5 +1,9 @@
-"""Machines that outlived their shim. The kernel kills a machine with its shim, but for a few milliseconds of its start:
-until bubblewrap has asked for that in both of its processes (prctl(2), PR_SET_PDEATHSIG)."""
+"""Machines that outlived whoever started them.
+
+The kernel kills a machine with its shim, but for some milliseconds of its start: bubblewrap first makes its second
+process, which becomes QEMU, and builds the jail there before it asks to be killed with the first (prctl(2),
+PR_SET_PDEATHSIG). Kill one of the others meanwhile, and QEMU starts and belongs to nobody.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,15 @@ import os
 import signal
 from pathlib import Path
 
-from engine.layout import BoxLayout
-
 _PROC = Path("/proc")
 _SHIM_MODULE = b"engine.shim"
 _MACHINE_PROGRAMS = (b"bwrap", b"qemu-system-")
 
 
-def kill_leftovers(box: BoxLayout) -> list[int]:
-    """Kill what runs on the box's disk and has no shim among its ancestors; the process ids. Nothing without /proc."""
-    disk = os.fsencode(box.disk_path)
+def kill_leftovers(path: Path) -> list[int]:
+    """Kill machines that were given `path` (a disk, a directory) and have no shim among their ancestors; their process
+    ids. Does nothing without /proc."""
+    name = os.fsencode(path)
     killed = []
     for entry in _PROC.glob("[0-9]*"):
         pid = int(entry.name)
@@ -25,7 +28,7 @@ def kill_leftovers(box: BoxLayout) -> list[int]:
         program = argv[0].rpartition(b"/")[2]
         if (
             program.startswith(_MACHINE_PROGRAMS)
-            and any(disk in word for word in argv)
+            and any(name in word for word in argv)
             and not _has_shim(pid)
         ):
             with contextlib.suppress(ProcessLookupError):
