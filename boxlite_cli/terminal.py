@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -31,19 +32,17 @@ def raw_mode(fd: int) -> Iterator[None]:
     """Hand every key to the box as it is typed, Ctrl-C included, until the end of the context.
 
     The terminal is put back whatever happens, and put into raw mode again after the process was stopped from
-    outside and continued, for the shell has reset it in between.
+    outside and continued, for the shell has reset it in between. To be used in a running event loop, which is woken by
+    the signal whichever thread the kernel gives it to.
     """
     before = termios.tcgetattr(fd)
-
-    def again(*_: object) -> None:
-        tty.setraw(fd, termios.TCSANOW)
-
-    previous = signal.signal(signal.SIGCONT, again)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGCONT, tty.setraw, fd, termios.TCSANOW)
     try:
         tty.setraw(fd, termios.TCSADRAIN)
         yield
     finally:
-        signal.signal(signal.SIGCONT, previous)
+        loop.remove_signal_handler(signal.SIGCONT)
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 

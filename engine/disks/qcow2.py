@@ -62,11 +62,13 @@ async def create_overlay(disk: RootfsDisk, path: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
+    unfinished = target.with_name(f"{target.name}.new")  # whole or not there: a start finds it after a kill
     try:
-        shutil.copyfile(source, target)
-        target.chmod(0o600)
+        shutil.copyfile(source, unfinished)
+        unfinished.chmod(0o600)
+        unfinished.replace(target)
     except FileNotFoundError as error:
         raise StorageError(f"the box's disk cannot be made: {error.filename} does not exist") from error
     except OSError as error:
-        target.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise storage_error(error, "making the box's disk") from error

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from engine import host
 from engine.errors import BoxliteError, DeadlineError, InvalidStateError, NotFoundError
-from engine.fsutil import discard_tree, remove_tree, storage_error, try_lock, write_atomic
+from engine.fsutil import discard_tree, storage_error, try_lock, write_atomic
 from engine.ids import new_box_id
 from engine.layout import ROOTFS_PREFIX, BoxLayout
 from engine.model import BoxRecord, BoxSpec, BoxState, BoxStatus, utc_now
 from engine.process import is_alive
 from engine.runtime.context import Context
+from engine.runtime.directories import make_directories, new_directory, sweep_strays
+from engine.vmm.leftovers import kill_leftovers
 
 ACTIVE = (BoxStatus.RUNNING, BoxStatus.STOPPING, BoxStatus.PAUSED)
 LOST_CODE = 137
@@ -36,6 +38,7 @@ async def settle(context: Context, record: BoxRecord) -> BoxRecord:
     """The record as it is in truth: an active box whose shim is gone (killed, host rebooted) becomes stopped."""
     if not record.status.is_active or has_process(record):
         return record
+    await asyncio.to_thread(kill_leftovers, context.layout.box(record.id).disk_path)
     try:
         return await context.store.transition(
             record.id,
@@ -62,7 +65,9 @@ async def get_box(context: Context, ref: str) -> BoxRecord:
 async def list_boxes(context: Context, *, include_inactive: bool) -> list[BoxRecord]:
     """Newest first. Never waits for a box that somebody is busy with."""
     records = await context.store.list(None if include_inactive else ACTIVE)
-    settled = [await settle(context, record) for record in records]
+    if include_inactive:
+        await sweep_strays(context, {record.id for record in records})
+    settled = [found for record in records if (found := await _settled_or_gone(context, record))]
     now = utc_now()
     return [
         record
@@ -70,6 +75,13 @@ async def list_boxes(context: Context, *, include_inactive: bool) -> list[BoxRec
         if record.status.is_active
         or (include_inactive and not (is_due(record, now) and await _is_cleared_away(context, record)))
     ]
+
+
+async def _settled_or_gone(context: Context, record: BoxRecord) -> BoxRecord | None:
+    try:
+        return await settle(context, record)
+    except NotFoundError:  # removed since it was read
+        return None
 
 
 def is_due(record: BoxRecord, now: datetime) -> bool:
@@ -107,25 +119,14 @@ async def insert_box(
         config_digest=config_digest,
     )
     box = context.layout.box(record.id)
-    make_directories(box)
-    try:
+    async with new_directory(box):
+        await asyncio.to_thread(_write_config, box, record)
         if name is None:
             record = await context.store.insert_unnamed(record)
         else:
             await context.store.insert(record)
-        await asyncio.to_thread(_write_config, box, record)
-    except BaseException:
-        remove_tree(box.root)
-        raise
+    await sweep_strays(context)
     return record
-
-
-def make_directories(box: BoxLayout) -> None:
-    try:
-        for directory in (box.root, box.sockets_dir, box.logs_dir, box.mounts_dir):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, "creating") from error
 
 
 def _write_config(box: BoxLayout, record: BoxRecord) -> None:
@@ -148,8 +149,10 @@ async def box_lock(
     while True:
         try:
             lock = try_lock(path)
-        except FileNotFoundError as error:
-            raise NotFoundError(f"no such box: {record.name}", operation=operation) from error
+        except FileNotFoundError:
+            await context.store.get(record.id)  # NotFoundError: it was removed
+            make_directories(context.layout.box(record.id))
+            continue
         if lock is not None:
             break
         if asyncio.get_running_loop().time() >= deadline:
@@ -175,6 +178,7 @@ async def remove_box(context: Context, record: BoxRecord, *, patience_s: float =
         except BoxliteError as error:
             raise error.at(box=record.name, operation="rm") from None
         await asyncio.to_thread(discard_tree, context.layout.box(record.id).root, context.layout.tmp_dir)
+    await sweep_strays(context)
     key = record.manifest_digest or ""
     if key.startswith(ROOTFS_PREFIX):
         from engine.disks.release import remove_idle_bases

@@ -32,7 +32,10 @@ async def session_with(context: Context, record: BoxRecord, operation: str) -> A
     """
     if record.status is BoxStatus.PAUSED:
         raise InvalidStateError(
-            "it is paused", hint=f"boxlite unpause {record.name}", box=record.name, operation=operation
+            "it is paused" if record.state.reason == "pause" else f"it is paused: {record.state.reason}",
+            hint=f"boxlite unpause {record.name}",
+            box=record.name,
+            operation=operation,
         )
     if not record.status.is_active:
         raise InvalidStateError(

@@ -44,9 +44,10 @@ from engine.portal.session import GuestSession, open_session
 from engine.process import signal_number
 from engine.runtime import images
 from engine.runtime.context import Context
+from engine.runtime.directories import make_directories
 from engine.runtime.guest import get_guest_files
 from engine.runtime.machines import check_cpus, choose_machine
-from engine.runtime.records import box_lock, make_directories, settle
+from engine.runtime.records import box_lock, settle
 from engine.runtime.requests import container_init_request, guest_init_request, published_ports
 from engine.runtime.shares import mounts_of, shares_of
 from engine.shim.lifeline import Shim, start_shim
@@ -316,27 +317,33 @@ async def _wake(
                     attached=plan.collects,
                 )
     except BaseException as error:
+        said = _last_words(context.layout.box(record.id))  # a box with --rm is gone in a moment
         await shim.send(_verdict_on(error))
         last = await shim.wait_ended()
         if last.get("asked"):
             raise StoppedError("it was stopped while it was starting") from error
-        if isinstance(error, RpcTransportError | TimeoutError):
-            raise _machine_failure(context.layout.box(record.id), str(last.get("reason", error))) from error
+        if isinstance(error, RpcTransportError | TimeoutError | EngineError):
+            raise _machine_failure(record, str(last.get("reason", error)), said) from error
         raise
     return record, session, execution
 
 
-def _machine_failure(box: BoxLayout, reason: str) -> EngineError:
-    """Why a machine did not come up, with the last words of QEMU and of its console."""
-    said = [
+def _last_words(box: BoxLayout) -> list[str]:
+    """What QEMU and the machine's console said last."""
+    return [
         f"{name}: {lines[-1]}"
         for name, path in (("QEMU", box.qemu_log), ("console", box.console_log))
         if (lines := tail_lines(path))
     ]
+
+
+def _machine_failure(record: BoxRecord, reason: str, said: list[str]) -> EngineError:
+    """Why a machine did not come up."""
     return EngineError(
         "; ".join((f"the machine did not start: {reason}", *said)),
-        hint="`boxlite system doctor` checks this host",
-        log_path=str(box.qemu_log),
+        hint="`boxlite system doctor` checks this host"
+        if record.spec.auto_remove
+        else f"`boxlite system doctor` checks this host; `boxlite logs --console {record.name}` shows more",
     )
 
 

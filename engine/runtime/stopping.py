@@ -25,17 +25,17 @@ async def stop_box(
     if not record.status.is_active:
         return record
     grace = record.spec.stop_timeout_s if timeout_s is None else timeout_s
-    if record.status is not BoxStatus.STOPPING:
-        with contextlib.suppress(InvalidStateError):
-            await context.store.transition(
-                record.id,
-                BoxStatus.STOPPING,
-                reason=reason,
-                expect=(BoxStatus.RUNNING, BoxStatus.PAUSED),
-                manually_stopped=True,
-            )
     order = {"op": "stop", "signal": signum, "grace_s": grace, "reason": reason}
     await _reach_shim(context.layout.box(record.id), record, order)
+    # Written down after the order was taken: were this process killed in between, nobody would stop a "stopping" box.
+    with contextlib.suppress(InvalidStateError, NotFoundError):
+        await context.store.transition(
+            record.id,
+            BoxStatus.STOPPING,
+            reason=reason,
+            expect=(BoxStatus.RUNNING, BoxStatus.PAUSED),
+            manually_stopped=True,
+        )
     return await wait_inactive(context, record)
 
 

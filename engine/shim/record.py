@@ -104,13 +104,15 @@ async def note_run(layout: Layout, plan: LaunchPlan) -> None:
         await store.update_state(plan.box_id, started_at=utc_now(), reason="restarted")
 
 
-async def note_pause(layout: Layout, plan: LaunchPlan, *, paused: bool) -> None:
+async def note_pause(layout: Layout, plan: LaunchPlan, *, paused: bool, reason: str = "") -> None:
     """Raises InvalidStateError when the box is not one that can be paused, or resumed, now."""
     old, new = BoxStatus.RUNNING, BoxStatus.PAUSED
     if not paused:
         old, new = new, old
     async with BoxStore(layout) as store:
-        await store.transition(plan.box_id, new, reason="pause" if paused else "unpause", expect=(old,))
+        await store.transition(
+            plan.box_id, new, reason=reason or ("pause" if paused else "unpause"), expect=(old,)
+        )
 
 
 async def remove_expired(layout: Layout, box_id: str, finished_us: int) -> None:

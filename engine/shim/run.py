@@ -15,6 +15,7 @@ from engine.net.passt import Network
 from engine.shim.outputlog import CappedFile, OutputLog
 from engine.shim.plan import LaunchPlan
 from engine.vmm.channels import chunks, events
+from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
 from engine.vmm.template import BOOT_TIMEOUT_S
@@ -39,10 +40,20 @@ class Ending:
 class Run:
     """The processes of one run and what they say. `launch`, then `over`, then `clean_up`."""
 
-    def __init__(self, plan: LaunchPlan, box: BoxLayout, *, on_activity: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        plan: LaunchPlan,
+        box: BoxLayout,
+        *,
+        on_activity: Callable[[], None],
+        on_full_disk: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_full_disk` is called when QEMU has halted the machine because a write to its disk found no space on the
+        host. Nothing is lost by that: the write is done again when the machine continues."""
         self._plan = plan
         self._box = box
         self._on_activity = on_activity
+        self._on_full_disk = on_full_disk
         loop = asyncio.get_running_loop()
         self._exited: asyncio.Future[dict[str, object]] = loop.create_future()
         self._over: asyncio.Future[str] = loop.create_future()
@@ -82,8 +93,9 @@ class Run:
         self._spawn(self._watch_machine(self._machine))
         if self._network is not None:
             self._spawn(self._watch_network(self._network))
+        monitor = await self._monitor_of_machine()
+        self._spawn(self._follow_monitor(monitor))
         if self._plan.vm.template is not None:
-            monitor = await self._monitor_of_machine()
             await monitor.restore(self._plan.vm.template.state_path)
             self._spawn(self._announce_disk_size(monitor))
         else:
@@ -126,6 +138,8 @@ class Run:
         await self._resources.aclose()
         if self._machine is not None:
             await self._machine.kill()
+            if self._monitor is None:  # QEMU had not begun: see engine.vmm.leftovers
+                await asyncio.to_thread(kill_leftovers, self._box.disk_path)
 
     async def _end_network(self) -> None:
         if self._network is not None:
@@ -207,6 +221,13 @@ class Run:
                     self._end("halted")
                 case "activity":
                     self._on_activity()
+
+    async def _follow_monitor(self, monitor: Monitor) -> None:
+        """BLOCK_IO_ERROR with the action "stop" is a full disk: other errors are reported to the guest (qemu(1),
+        `werror=enospc`)."""
+        async for event in monitor.events():
+            if event.get("event") == "BLOCK_IO_ERROR" and event.get("data", {}).get("action") == "stop":
+                self._on_full_disk()
 
     async def _watch_machine(self, machine: Machine) -> None:
         status = await machine.process.wait()

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import host
 from engine.errors import BoxliteError, InvalidStateError
 from engine.layout import BoxLayout, Layout
 from engine.shim.control import ControlServer
@@ -23,6 +24,10 @@ from engine.shim.restart import backoff_s, should_restart
 from engine.shim.run import Ending, Run
 
 COLLECT_TIMEOUT_S = 5.0
+FULL_DISK_REASON = "the host's disk is full; it goes on by itself when there is space"
+ENOUGH_SPACE_BYTES = 8 * 1024 * 1024
+"""From how much free space on a box that waits for it goes on; one that needs more waits again."""
+SPACE_INTERVAL_S = 0.5
 
 
 if TYPE_CHECKING:
@@ -47,6 +52,7 @@ class Supervisor:
         self._stop_asked = asyncio.Event()
         self._collected = asyncio.Event()
         self._health: asyncio.Task[None] | None = None
+        self._space: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
         self._store: BoxStore | None = None
 
@@ -73,8 +79,16 @@ class Supervisor:
             {"exit_code": ending.exit_code, "reason": ending.reason, "asked": self._stop_asked.is_set()}
         )
 
+    def _new_run(self) -> Run:
+        return Run(
+            self.plan,
+            self.box,
+            on_activity=self._deadlines.note_activity,
+            on_full_disk=self._begin_waiting_for_space,
+        )
+
     async def _first_run(self) -> Ending:
-        self.run = Run(self.plan, self.box, on_activity=self._deadlines.note_activity)
+        self.run = self._new_run()
         try:
             await self.run.launch()
             self._say({"machine": self.run.pid})
@@ -102,7 +116,7 @@ class Supervisor:
         from engine.shim.reboot import boot_again
         from engine.shim.record import note_run
 
-        self.run = Run(self.plan, self.box, on_activity=self._deadlines.note_activity)
+        self.run = self._new_run()
         try:
             await self.run.launch()
             await boot_again(self.plan, self.box)
@@ -119,6 +133,10 @@ class Supervisor:
             self._health.cancel()
             await asyncio.gather(self._health, return_exceptions=True)
             self._health = None
+        if self._space is not None:
+            self._space.cancel()
+            await asyncio.gather(self._space, return_exceptions=True)
+            self._space = None
         self._paused = False
         await self.run.clean_up()
 
@@ -214,12 +232,38 @@ class Supervisor:
         from engine.shim.record import note_pause
 
         await note_pause(self.layout, self.plan, paused=False)
+        if self._space is not None:
+            self._space.cancel()
+            self._space = None
         await self._continue()
 
     async def _continue(self) -> None:
         self._paused = False
         await self.run.monitor_command("cont")
         self._deadlines.resume()
+
+    # ------------------------------------------------------------ a full disk
+
+    def _begin_waiting_for_space(self) -> None:
+        if not self._stop_asked.is_set() and (self._space is None or self._space.done()):
+            self._space = asyncio.create_task(self._wait_for_space())
+
+    async def _wait_for_space(self) -> None:
+        """The machine stands still because the host's disk is full: pause the box until there is space again."""
+        from engine.shim.record import note_pause
+
+        self._paused = True
+        self._deadlines.hold()
+        with contextlib.suppress(BoxliteError):  # that may find no space either
+            await note_pause(self.layout, self.plan, paused=True, reason=FULL_DISK_REASON)
+        while host.free_bytes(self.box.root) < ENOUGH_SPACE_BYTES:  # noqa: ASYNC110  nothing tells when space is freed
+            await asyncio.sleep(SPACE_INTERVAL_S)
+        if self._paused:
+            with contextlib.suppress(InvalidStateError):
+                await note_pause(
+                    self.layout, self.plan, paused=False, reason="there is space on its disk again"
+                )
+            await self._continue()
 
     # ------------------------------------------------------------ the end
 

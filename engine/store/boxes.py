@@ -110,6 +110,11 @@ class BoxStore:
         async with self._database.reading() as connection:
             return await _select(connection, condition, values)
 
+    async def ids(self) -> set[str]:
+        """The ids of all boxes there are."""
+        async with self._database.reading() as connection:
+            return {str(row[0]) for row in await connection.execute_fetchall("SELECT id FROM boxes")}
+
     async def count(self) -> Mapping[BoxStatus, int]:
         """How many boxes there are of each status; those with none are left out."""
         async with self._database.reading() as connection:

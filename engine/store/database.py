@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from engine import fsutil
 from engine.errors import BoxliteError, DatabaseError, ResourceExhaustedError
+from engine.store.reserve import mind_reserve
 from engine.store.schema import MIGRATIONS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class Database:
         if self._connection is None:
             if not self.path.exists():
                 await self._create()
+            mind_reserve(self.path.parent)
             self._connection = await self._connect(self.path)
         return self._connection
 
@@ -154,9 +157,9 @@ def _translate(error: sqlite3.Error, path: Path, doing: str) -> BoxliteError:
     primary = (getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR) & 0xFF
     match primary:
         case sqlite3.SQLITE_FULL:
-            return _disk_full(message)
+            return _disk_full(path, doing)
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN if _is_full(path):
-            return _disk_full(message)
+            return _disk_full(path, doing)
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             hint = "another command has held the database for too long: see what runs, then try again"
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
@@ -168,9 +171,9 @@ def _translate(error: sqlite3.Error, path: Path, doing: str) -> BoxliteError:
     return DatabaseError(message, hint=hint)
 
 
-def _disk_full(message: str) -> ResourceExhaustedError:
+def _disk_full(path: Path, doing: str) -> ResourceExhaustedError:
     return ResourceExhaustedError(
-        message,
+        f"{doing} {path}: {os.strerror(errno.ENOSPC)}",
         hint="free disk space (`boxlite df` shows what is used, `boxlite system prune` frees it) and try again",
     )
 

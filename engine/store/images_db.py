@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import DatabaseError, ResourceExhaustedError
+from engine.errors import DatabaseError
+from engine.store.database import translated
+from engine.store.reserve import mind_reserve
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -124,9 +126,8 @@ class ImagesDb:
 
     async def _rows(self, where: str, parameter: str | int) -> list[ImageRow]:
         query = f"{_SELECT} WHERE {where} ORDER BY i.pulled_at DESC, i.manifest_digest"
-        with _translated():
-            async with self._connection.execute(query, (parameter,)) as cursor:
-                return [_row(values) for values in await cursor.fetchall()]
+        async with self._connection.execute(query, (parameter,)) as cursor:
+            return [_row(values) for values in await cursor.fetchall()]
 
 
 @contextlib.asynccontextmanager
@@ -138,7 +139,8 @@ async def open_images_db(path: Path) -> AsyncIterator[ImagesDb]:
     import aiosqlite
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _translated():
+    mind_reserve(path.parent)
+    with translated(path, "using"):
         async with aiosqlite.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None) as connection:
             await connection.execute("PRAGMA journal_mode = WAL")
             await connection.execute("PRAGMA synchronous = NORMAL")
@@ -171,26 +173,14 @@ async def _version(connection: aiosqlite.Connection) -> int:
 
 @contextlib.asynccontextmanager
 async def _transaction(connection: aiosqlite.Connection) -> AsyncIterator[aiosqlite.Connection]:
-    with _translated():
-        await connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-        except BaseException:
-            await connection.execute("ROLLBACK")
-            raise
-        await connection.execute("COMMIT")
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
+    await connection.execute("BEGIN IMMEDIATE")
     try:
-        yield
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            raise ResourceExhaustedError(
-                f"the record of images cannot be written: {error}", hint="free disk space"
-            ) from error
-        raise DatabaseError(f"the record of images: {error}") from error
+        yield connection
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # SQLite has rolled back by itself, as on a full disk
+            await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
 
 
 def _row(values: sqlite3.Row) -> ImageRow:

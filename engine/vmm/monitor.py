@@ -35,6 +35,12 @@ class Monitor:
         except (QMPError, OSError, EOFError) as error:
             raise EngineError(f"{command} failed: {error}") from error
 
+    async def events(self) -> AsyncIterator[Mapping[str, Any]]:
+        """What QEMU says without being asked, until the monitor is closed. To be followed by one task: what nobody reads
+        is kept in memory."""
+        async for event in self._client.events:
+            yield event
+
     async def save(self, path: str, *, timeout_s: float = 60.0) -> None:
         """End the machine's run by writing its device state to `path`; memory stays in its (shared) file.
 

@@ -18,6 +18,7 @@ from engine.layout import Layout
 from engine.model import MAX_DISK_SIZE_GB, Accel, SecurityOptions
 from engine.progress import Progress, ProgressSink
 from engine.vmm.channels import ConsoleTail, events
+from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import open_monitor
 from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
@@ -147,6 +148,7 @@ async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, securit
     finally:
         console.cancel()
         await machine.kill()
+        await asyncio.to_thread(kill_leftovers, scratch)
     memory.chmod(0o400)
     state.chmod(0o400)
     document = {

@@ -72,9 +72,10 @@ class Crasher:
         self.invariants = Invariants(self.boxlite)
         self._usual_s = {scenario.name: scenario.usual_s for scenario in SCENARIOS}
 
-    def run(self, kills: int) -> list[str]:
-        """Until so many have been killed; what was found broken."""
-        while sum(self.kills.values()) < kills:
+    def run(self, kills: int, *, most_s: float = float("inf")) -> list[str]:
+        """Until so many have been killed or the time is over; what was found broken."""
+        deadline = time.monotonic() + most_s
+        while sum(self.kills.values()) < kills and time.monotonic() < deadline:
             self.step += 1
             self._one_step()
             if self.step % CLEAN_EVERY == 0:
