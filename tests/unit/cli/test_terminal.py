@@ -109,20 +109,21 @@ def test_terminal_other_detach_keys_replace_the_usual(shell: Any) -> None:
     shell.expect_exact("detached")
 
 
-def test_terminal_stopped_and_continued_is_raw_again(shell: Any) -> None:
+def test_terminal_stopped_and_brought_back_is_raw_again(shell: Any) -> None:
     hold_shell(shell, 'trap "echo inter""rupted; exit 4" INT; echo B""OX; while :; do sleep 0.1; done')
-    pid = holder_of(shell)
-    os.kill(pid, signal.SIGSTOP)
+    os.kill(holder_of(shell), signal.SIGSTOP)
+    shell.expect_exact("READY> ")
     settings = termios.tcgetattr(shell.child_fd)
     settings[3] |= termios.ECHO | termios.ICANON | termios.ISIG
     termios.tcsetattr(shell.child_fd, termios.TCSANOW, settings)
-    os.kill(pid, signal.SIGCONT)
-    for _ in range(100):
+    shell.sendline("fg; echo status $?")
+    for _ in range(200):
         if not echoes(shell):
             break
         shell.expect([pexpect.TIMEOUT, "impossible"], timeout=0.05)
     assert not echoes(shell)
     shell.sendcontrol("c")
+    shell.expect_exact("interrupted")
     shell.expect_exact("status 4")
 
 
