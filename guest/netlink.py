@@ -21,8 +21,9 @@ _IFF_UP = 0x1
 _IFLA_ADDRESS, _IFLA_MTU = 1, 4
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD = 0x02
-_RTA_OIF, _RTA_GATEWAY = 4, 5
-_TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_UNIVERSE, _TYPE_UNICAST = 254, 4, 0, 1
+_RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 4, 5, 7
+_TABLE_MAIN, _PROTOCOL_STATIC = 254, 4
+_SCOPE_UNIVERSE, _SCOPE_HOST, _TYPE_UNICAST, _TYPE_LOCAL = 0, 254, 1, 2
 
 
 class Rtnetlink:
@@ -68,6 +69,16 @@ class Rtnetlink:
         body += _attribute(_RTA_GATEWAY, address.packed)
         body += _attribute(_RTA_OIF, struct.pack("=I", socket.if_nametoindex(name)))
         self._request(_RTM_NEWROUTE, _CREATE | _REPLACE, body, f"adding the route over {gateway}")
+
+    def add_local_default(self, name: str, source: str) -> None:
+        """Deliver to this machine itself whatever has no other route, coming from `source`."""
+        address = ipaddress.ip_address(source)
+        body = _ROUTE.pack(
+            _family(address), 0, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_HOST, _TYPE_LOCAL, 0
+        )
+        body += _attribute(_RTA_PREFSRC, address.packed)
+        body += _attribute(_RTA_OIF, struct.pack("=I", socket.if_nametoindex(name)))
+        self._request(_RTM_NEWROUTE, _CREATE | _REPLACE, body, f"adding a local route from {source}")
 
     def _request(self, kind: int, flags: int, body: bytes, doing: str) -> None:
         self._sequence += 1

@@ -9,12 +9,7 @@ from engine.model import BoxSpec
 
 def refuse_unsupported(spec: BoxSpec) -> None:
     """Raises UnsupportedError for a spec whose promises could not be kept."""
-    network = spec.network
     for asked, flag, instead in (
-        (network.allow_net, "--allow-net", "--network disabled closes the network altogether"),
-        (network.deny_net, "--deny-net", "--network disabled closes the network altogether"),
-        (network.tx_kbps, "--net-tx-kbps", "leave it out"),
-        (network.rx_kbps, "--net-rx-kbps", "leave it out"),
         (spec.security.uid, "security uid", "leave it out"),
         (spec.security.gid, "security gid", "leave it out"),
         (spec.security.sandbox_profile, "security sandbox_profile", "leave it out"),

@@ -9,16 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.model import BoxState, HealthCheck, PortSpec, RestartPolicy, SecurityOptions
+from engine.net.plan import Restriction
 from engine.vmm.spec import VmSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkGrant:
-    """The network process of a box: published `ports` have real host ports; `resolver` is the host's name server."""
+    """The network process of a box: published `ports` have real host ports; `resolver` is the host's name server.
+
+    With a `restriction` that process is the gateway, and the machine has no network device.
+    """
 
     ports: tuple[PortSpec, ...] = ()
     host_access: bool = True
     resolver: str | None = None
+    restriction: Restriction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
