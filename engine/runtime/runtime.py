@@ -104,12 +104,9 @@ class Runtime:
         from engine.runtime import images
         from engine.runtime.capabilities import effective_capabilities
         from engine.runtime.requests import container_argv
-        from engine.runtime.restrictions import is_restricted, restriction_of
         from engine.runtime.support import refuse_unsupported
 
         refuse_unsupported(spec)
-        if is_restricted(spec.network):
-            restriction_of(spec.network)
         effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
         async with images.source_for_spec(self._context, spec, pull) as source:
             container_argv(spec, source.config)
