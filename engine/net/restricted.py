@@ -21,13 +21,14 @@ _SOURCE_ROOT = str(Path(__file__).parents[2])
 
 
 class RestrictedNetwork:
-    """The gateway of one run of a machine. `machine_end` is the machine's end of its network port.
+    """The gateway of one run of a machine. `far_end` is the end of its network port that is not the machine's.
 
     `on_denial` is called with the fields of a connection's entry; `wrap` puts the gateway into a jail.
     """
 
     def __init__(
         self,
+        far_end: socket.socket,
         restriction: Restriction,
         ports: Sequence[PortSpec],
         *,
@@ -44,7 +45,7 @@ class RestrictedNetwork:
         self._own_log_path = own_log_path
         self._on_denial = on_denial
         self._wrap = wrap
-        self.machine_end, self._far_end = socket.socketpair()
+        self._far_end = far_end
         self._process: asyncio.subprocess.Process | None = None
         self._control: asyncio.StreamWriter | None = None
         self._reader: asyncio.StreamReader | None = None
@@ -124,7 +125,8 @@ class RestrictedNetwork:
             raise RpcTransportError("the box's gateway does not answer") from error
 
     async def close(self) -> None:
-        """End the gateway. `machine_end` belongs to the machine once that was started."""
+        """End the gateway."""
+        self._far_end.close()
         if self._control is not None:
             self._control.close()
         if self._process is not None:
