@@ -13,6 +13,7 @@ def refuse_unsupported(spec: BoxSpec) -> None:
     for asked, flag, instead in (
         (network.allow_net, "--allow-net", "--network disabled closes the network altogether"),
         (network.deny_net, "--deny-net", "--network disabled closes the network altogether"),
+        (spec.secrets, "--secret", "leave it out"),
         (network.tx_kbps, "--net-tx-kbps", "leave it out"),
         (network.rx_kbps, "--net-rx-kbps", "leave it out"),
         (spec.security.uid, "security uid", "leave it out"),

@@ -1,0 +1,13 @@
+"""TLS interception for hosts that get secrets: the box sends a placeholder, the host behind the gateway the value.
+
+    box ──TLS (certificate of this box's own authority)──▶ Interceptor ──TLS (verified)──▶ server
+          header values, URL query:  placeholder ─────────▶ value
+          header values of answers:  placeholder ◀───────── value
+
+Nothing here knows how connections are made or allowed: a `Flow` comes in, and `connect` opens the other one.
+"""
+
+from engine.net.interception.authority import BoxAuthority, generate_authority
+from engine.net.interception.interceptor import Interception, Interceptor
+
+__all__ = ["BoxAuthority", "Interception", "Interceptor", "generate_authority"]
