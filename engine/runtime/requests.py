@@ -88,13 +88,15 @@ def container_argv(spec: BoxSpec, config: ImageConfig) -> tuple[str, ...]:
 
 
 def container_env(spec: BoxSpec, config: ImageConfig, *, hostname: str) -> list[str]:
-    """PATH, HOSTNAME and TERM, then the image's variables, then the box's; later ones win."""
+    """PATH, HOSTNAME and TERM, then the image's variables, then the placeholders of secrets, then the box's; later ones
+    win."""
     merged = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if spec.tty:
         merged["TERM"] = "xterm"
     for entry in config.env:
         name, _, value = entry.partition("=")
         merged[name] = value
+    merged.update((secret.variable, secret.token) for secret in spec.secrets)
     merged.update(spec.env)
     return [f"{name}={value}" for name, value in merged.items()]
 
@@ -106,6 +108,7 @@ def container_init_request(
     attached: bool,
     size: TerminalSize | None,
     mounts: Sequence[wire.Mount] = (),
+    ca_certificates: Sequence[str] = (),
 ) -> wire.ContainerInitRequest:
     """The container of a box. Raises InvalidArgumentError for a spec that cannot be run.
 
@@ -130,6 +133,7 @@ def container_init_request(
         shm_size_bytes=spec.shm_size_bytes or 0,
         ulimits=[wire.Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in spec.ulimits],
         init_process=spec.init,
+        ca_certificates=ca_certificates,
     )
 
 

@@ -143,7 +143,10 @@ async def files_of_box(context: Context, record: BoxRecord) -> AsyncIterator[Gue
                 raise InvalidStateError(f"it is {record.status}")
             watch = Stopwatch()
             plan = _for_files(
-                record, await _plan(context, record, attached=False, held=False, size=None, watch=watch)
+                record,
+                await _plan(
+                    context, record, attached=False, held=False, size=None, watch=watch, files_only=True
+                ),
             )
             _, session, _ = await _wake(context, record, plan, shim, stack, watch)
             try:
@@ -196,8 +199,10 @@ async def _plan(
     held: bool,
     size: TerminalSize | None,
     watch: Stopwatch,
+    files_only: bool = False,
 ) -> LaunchPlan:
-    """Everything that can be refused before a process is started."""
+    """Everything that can be refused before a process is started. `files_only`: the command will not run, and needs no
+    secrets."""
     spec, box = record.spec, context.layout.box(record.id)
     check_cpus(spec)
     with watch.stage("image_prepare_ms"):
@@ -218,9 +223,19 @@ async def _plan(
                 host_access=spec.network.host_access,
                 resolver=host.resolver(),
             )
+        secrets = None
+        if spec.secrets and network is not None and not files_only:
+            from engine.runtime.secrets import get_secrets_grant
+
+            secrets = await get_secrets_grant(context, record)
     shares = shares_of(context.layout, record)
     container = container_init_request(
-        record, source.config, attached=attached, size=size, mounts=mounts_of(spec.volumes, shares)
+        record,
+        source.config,
+        attached=attached,
+        size=size,
+        mounts=mounts_of(spec.volumes, shares),
+        ca_certificates=() if secrets is None else (secrets.authority.certificate_pem,),
     )
     return LaunchPlan(
         box_id=record.id,
@@ -240,6 +255,7 @@ async def _plan(
         ),
         security=spec.security,
         network=network,
+        secrets=secrets,
         attached=attached or held,
         collects=attached,
         auto_remove=spec.auto_remove,

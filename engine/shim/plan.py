@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.model import BoxState, HealthCheck, PortSpec, RestartPolicy, SecurityOptions
+from engine.net.secrets import SecretsGrant
 from engine.vmm.spec import VmSpec
 
 
@@ -37,6 +38,7 @@ class LaunchPlan:
     vm: VmSpec
     security: SecurityOptions = field(default_factory=SecurityOptions)
     network: NetworkGrant | None = None
+    secrets: SecretsGrant | None = None
     attached: bool = False
     collects: bool = False
     auto_remove: bool = False

@@ -4,10 +4,6 @@
           header values, URL query:  placeholder ─────────▶ value
           header values of answers:  placeholder ◀───────── value
 
-Nothing here knows how connections are made or allowed: a `Flow` comes in, and `connect` opens the other one.
+Nothing here knows how connections are made or allowed: a `Flow` comes in, and `connect` opens the other one. Modules are imported one by one: the starter of a box needs
+`authority` and nothing else of it.
 """
-
-from engine.net.interception.authority import BoxAuthority, generate_authority
-from engine.net.interception.interceptor import Interception, Interceptor
-
-__all__ = ["BoxAuthority", "Interception", "Interceptor", "generate_authority"]

@@ -11,11 +11,11 @@ import ssl
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from engine.model import utc_now
+from engine.net.secrets import BoxAuthority
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -25,14 +25,6 @@ ROOT_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=397)
 """The longest that clients accept of anybody (CA/Browser Forum, 6.3.2)."""
 CLOCK_SKEW = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoxAuthority:
-    """The certificate authority of one run of a box, as it is handed over. The key exists in memory only."""
-
-    certificate_pem: str
-    key_pem: str = field(repr=False)
 
 
 def generate_authority(box_id: str, hosts: Iterable[str]) -> BoxAuthority:

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import BoxliteError
-from engine.model import Secret
 from engine.net.flow import Connect, Flow, Target, relay
-from engine.net.interception.authority import BoxAuthority, LeafIssuer
+from engine.net.interception.authority import LeafIssuer
 from engine.net.interception.hello import ClientHello, NotTlsError, parse_hello
 from engine.net.interception.http1 import Http1Relay, refuse_http1
 from engine.net.interception.http2 import Http2Relay, refuse_http2
 from engine.net.interception.refusals import Refusal
 from engine.net.interception.substitution import Substitution
 from engine.net.interception.tls import TlsFlow, reason_of, start_tls
+from engine.net.secrets import SecretsGrant
 
 HTTP1 = "http/1.1"
 HTTP2 = "h2"
@@ -38,23 +38,20 @@ class Interception:
 
 
 class Interceptor:
-    """Stands between one box and the hosts that its secrets may be sent to. `ca_file` is trusted beside the host's own
-    certificate authorities."""
+    """Stands between one box and the hosts that its secrets may be sent to."""
 
-    def __init__(
-        self, secrets: Sequence[Secret], authority: BoxAuthority, *, ca_file: str | None = None
-    ) -> None:
-        self._secrets = tuple(secrets)
-        self._issuer = LeafIssuer(authority)
-        self._ca_file = ca_file
+    def __init__(self, grant: SecretsGrant) -> None:
+        self._secrets = grant.secrets
+        self._issuer = LeafIssuer(grant.authority)
+        self._ca_file = grant.ca_file
         self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
 
-    def covers(self, name: str | None, port: int) -> bool:
+    def wants(self, name: str | None, port: int) -> bool:
         """Is there a secret for this host?"""
         return name is not None and any(secret.spec.covers(name, port) for secret in self._secrets)
 
     async def intercept(self, flow: Flow, target: Target, connect: Connect) -> Interception:
-        """Carry a connection of the box to a host for which `covers` holds, and put secrets into its requests. Both
+        """Carry a connection of the box to a host for which `wants` holds, and put secrets into its requests. Both
         connections are closed afterwards. Never raises for what box or server do: see the result's `failure`."""
         result = Interception()
         try:
