@@ -94,6 +94,14 @@ class NetworkOptions:
             help="Reach this host as host.boxlite.internal. [default: enabled]",
         ),
     ] = "enabled"
+    secret: Annotated[
+        list[str],
+        text(
+            "--secret",
+            metavar="NAME[=VALUE],host=HOST[,…]",
+            help="Let requests to HOST carry a key that the box only sees a placeholder of; repeatable.",
+        ),
+    ] = field(default_factory=list)
     hostname: Annotated[
         str | None, text("--hostname", "-h", metavar="NAME", help="Host name in the box. [default: its id]")
     ] = None

@@ -34,6 +34,7 @@ from engine.model import (
     PullPolicy,
     RestartKind,
     RestartPolicy,
+    SecretSpec,
     SecurityOptions,
     VolumeSpec,
 )
@@ -74,6 +75,7 @@ def build_box_spec(
         disk_size_gb=_optional(parsers.parse_disk_size_gb, options.resources.disk_size),
         network=_network(options.network),
         ports=tuple(port for word in options.network.publish for port in parsers.parse_ports(word)),
+        secrets=_secrets(options.network.secret),
         publish_all=options.network.publish_all,
         volumes=_volumes(options.files),
         labels=parsers.parse_labels(options.identity.label, options.identity.label_file),
@@ -105,6 +107,15 @@ def build_box_spec(
     if cpu_warning:
         warn(cpu_warning)
     return spec
+
+
+def secret_values(words: Sequence[str], *, stdin_is_taken: bool) -> Mapping[str, str]:
+    """What `--secret` says or pipes in, which is not part of a spec."""
+    if not words:
+        return {}
+    from boxlite_cli.secrets import given_values
+
+    return given_values(words, stdin_is_taken=stdin_is_taken)
 
 
 def pull_policy(word: str, *, option: str = "pull") -> PullPolicy:
@@ -179,6 +190,14 @@ def _network(options: NetworkOptions) -> NetworkSpec:
         rx_kbps=_optional(lambda text: parsers.parse_integer(text, what="net-rx-kbps"), options.net_rx_kbps)
         or 0,
     )
+
+
+def _secrets(words: Sequence[str]) -> tuple[SecretSpec, ...]:
+    if not words:
+        return ()
+    from boxlite_cli.secrets import parse_secret
+
+    return tuple(parse_secret(word).spec for word in words)
 
 
 def _volumes(options: FileOptions) -> tuple[VolumeSpec, ...]:

@@ -61,7 +61,12 @@ async def _serve(plan: GatewayPlan, control: socket.socket) -> None:
     servers = restriction.servers or _host_servers()
     names = Names(restriction.policy, servers, ipv6=restriction.ipv6, of_host=is_of_host)
     reports = Reports(ConnectionLog(Path(plan.log_path)), tell)
-    gateway = Gateway(restriction.policy, names, reports)
+    interceptor = None
+    if plan.secrets is not None:
+        from engine.net.interception.interceptor import Interceptor
+
+        interceptor = Interceptor(plan.secrets)
+    gateway = Gateway(restriction.policy, names, reports, interceptor=interceptor)
     shaper = Shaper(tx_kbps=restriction.tx_kbps, rx_kbps=restriction.rx_kbps)
     mux = Mux(shaper, gateway.serve)
     await loop.create_unix_connection(lambda: mux, sock=socket.socket(fileno=plan.portal_fd))

@@ -11,11 +11,10 @@ import contextlib
 import errno
 import ipaddress
 import socket
-from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Protocol, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-from engine.net.flow import Connect, Flow, StreamFlow, Target, carry, relay
+from engine.net.flow import Flow, StreamFlow, Target, carry, relay
 from engine.net.hello import MAX_HELLO_BYTES, Opening, Speech, read_opening
 from engine.net.mux import Channel, PacketChannel, StreamChannel
 from engine.net.names import Names
@@ -24,6 +23,9 @@ from engine.net.refusals import refuse
 from engine.net.reports import Reports
 from engine.net.rules import Address
 from guest.wire.flows import ICMP, Reason
+
+if TYPE_CHECKING:
+    from engine.net.interception.interceptor import Interceptor
 
 NAME_TIMEOUT_S = 5.0
 """How long a program may take to say a name where it has to."""
@@ -36,14 +38,6 @@ class _Whom(TypedDict):
     name: str
     address: str
     port: int
-
-
-class Interceptor(Protocol):
-    """Stands between a box and the hosts of its secrets."""
-
-    def wants(self, name: str, port: int) -> bool: ...
-
-    def intercept(self, flow: Flow, target: Target, connect: Connect) -> Awaitable[None]: ...
 
 
 class Gateway:
@@ -141,16 +135,8 @@ class Gateway:
             self._deny(attempt, refusal)
             await refuse(channel, speech, refusal, _text(attempt))
             return
-        if (
-            self._interceptor is not None
-            and target.name is not None
-            and self._interceptor.wants(target.name, target.port)
-        ):
-            self._allow(attempt, decision)
-            try:
-                await self._interceptor.intercept(channel, target, lambda: connect_to(target))
-            finally:
-                self._count(channel, attempt)
+        if self._interceptor is not None and self._interceptor.wants(target.name, target.port):
+            await self._intercept(self._interceptor, channel, attempt, decision, target)
             return
         far = await self._connect_or_refuse(channel, attempt, decision, target)
         if far is None:
@@ -159,6 +145,24 @@ class Gateway:
         self._reports.counts.open_connections += 1
         try:
             await relay(channel, far)
+        finally:
+            self._reports.counts.open_connections -= 1
+            self._count(channel, attempt)
+
+    async def _intercept(
+        self,
+        interceptor: Interceptor,
+        channel: StreamChannel,
+        attempt: Attempt,
+        decision: Decision,
+        target: Target,
+    ) -> None:
+        self._allow(attempt, decision)
+        self._reports.counts.open_connections += 1
+        try:
+            result = await interceptor.intercept(channel, target, lambda: connect_to(target))
+            if result.failure is not None:
+                self._reports.failed("tcp", decision, **self._of(attempt), reason=result.failure)
         finally:
             self._reports.counts.open_connections -= 1
             self._count(channel, attempt)

@@ -14,6 +14,7 @@ from engine.model import PortSpec, Protocol
 
 if TYPE_CHECKING:
     from engine.net.policy import Policy
+    from engine.net.secrets import SecretsGrant
 
 DNS_ADDRESS = "192.168.127.1"
 HOST_ALIAS = "host.boxlite.internal"
@@ -49,6 +50,7 @@ class GatewayPlan:
     log_path: str
     portal_fd: int
     listeners: tuple[tuple[int, PortSpec], ...] = ()
+    secrets: SecretsGrant | None = None
 
 
 def mac_of(box_id: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from engine.errors import NetworkError, RpcTransportError
 from engine.model import PortSpec, Protocol
 from engine.net.plan import GatewayPlan, Restriction, bind_port
+from engine.net.secrets import SecretsGrant
 from engine.process import Command, start, terminate
 
 COUNTS_TIMEOUT_S = 5.0
@@ -36,6 +37,7 @@ class RestrictedNetwork:
         log_path: Path,
         own_log_path: Path,
         on_denial: Callable[[dict[str, str]], None],
+        secrets: SecretsGrant | None = None,
         wrap: Callable[[Command], Command] = lambda command: command,
     ) -> None:
         self._restriction = restriction
@@ -44,6 +46,7 @@ class RestrictedNetwork:
         self._log_path = log_path
         self._own_log_path = own_log_path
         self._on_denial = on_denial
+        self._secrets = secrets
         self._wrap = wrap
         self._far_end = far_end
         self._process: asyncio.subprocess.Process | None = None
@@ -78,6 +81,7 @@ class RestrictedNetwork:
                 log_path=str(self._log_path),
                 portal_fd=self._far_end.fileno(),
                 listeners=tuple((listener.fileno(), port) for listener, port in listeners),
+                secrets=self._secrets,
             )
             self._process = await start(self._wrap(command), log_path=self._own_log_path)
             ours.setblocking(False)

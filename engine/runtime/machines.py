@@ -33,7 +33,7 @@ def make_shape(accel: Accel, spec: BoxSpec, guest: GuestFiles, qemu_version: str
         qemu_version=qemu_version,
         cpus=spec.cpus,
         memory_mib=spec.memory_mib,
-        network=spec.network.mode is NetworkMode.ENABLED and not is_restricted(spec.network),
+        network=spec.network.mode is NetworkMode.ENABLED and not is_restricted(spec),
         guest_digest=guest.digest,
         console=CONSOLES[arch],
     )

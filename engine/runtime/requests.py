@@ -63,7 +63,7 @@ def guest_init_request(record: BoxRecord, *, ephemeral: bool, ipv6: bool = False
                 gateway=HOST_ADDRESS,
                 mtu=BOX_MTU,
                 announce=bool(spec.ports or spec.publish_all),
-                redirect=is_restricted(spec.network),
+                redirect=is_restricted(spec),
             )
         )
         if ipv6:
@@ -73,7 +73,7 @@ def guest_init_request(record: BoxRecord, *, ephemeral: bool, ipv6: bool = False
         request.hosts.add(address=BOX_ADDRESS, names=[hostname])
         if spec.network.host_access:
             request.hosts.add(address=HOST_ADDRESS, names=[HOST_ALIAS])
-        restricted = is_restricted(spec.network)  # then the gateway asks the servers that were given
+        restricted = is_restricted(spec)  # then the gateway asks the servers that were given
         request.dns.extend((DNS_ADDRESS,) if restricted else spec.network.dns or (DNS_ADDRESS,))
     for name, address in spec.network.add_host:
         request.hosts.add(address=HOST_ADDRESS if address == "host-gateway" else address, names=[name])
@@ -103,13 +103,15 @@ def container_argv(spec: BoxSpec, config: ImageConfig) -> tuple[str, ...]:
 
 
 def container_env(spec: BoxSpec, config: ImageConfig, *, hostname: str) -> list[str]:
-    """PATH, HOSTNAME and TERM, then the image's variables, then the box's; later ones win."""
+    """PATH, HOSTNAME and TERM, then the image's variables, then the placeholders of secrets, then the box's; later ones
+    win."""
     merged = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if spec.tty:
         merged["TERM"] = "xterm"
     for entry in config.env:
         name, _, value = entry.partition("=")
         merged[name] = value
+    merged.update((secret.variable, secret.token) for secret in spec.secrets)
     merged.update(spec.env)
     return [f"{name}={value}" for name, value in merged.items()]
 
@@ -121,6 +123,7 @@ def container_init_request(
     attached: bool,
     size: TerminalSize | None,
     mounts: Sequence[wire.Mount] = (),
+    ca_certificates: Sequence[str] = (),
 ) -> wire.ContainerInitRequest:
     """The container of a box. Raises InvalidArgumentError for a spec that cannot be run.
 
@@ -145,6 +148,7 @@ def container_init_request(
         shm_size_bytes=spec.shm_size_bytes or 0,
         ulimits=[wire.Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in spec.ulimits],
         init_process=spec.init,
+        ca_certificates=ca_certificates,
     )
 
 

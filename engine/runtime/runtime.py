@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -95,22 +95,21 @@ class Runtime:
     # ------------------------------------------------------------ boxes on record
 
     async def create(
-        self, spec: BoxSpec, *, name: str | None = None, pull: PullPolicy = PullPolicy.MISSING
+        self,
+        spec: BoxSpec,
+        *,
+        name: str | None = None,
+        pull: PullPolicy = PullPolicy.MISSING,
+        secret_values: Mapping[str, str] = {},
     ) -> BoxRecord:
-        """Put a box on record, with its image in the store; nothing is started.
+        """Put a box on record, with its image in the store; nothing is started. `secret_values`, by name, are remembered by
+        this runtime alone, for the starts it makes.
 
         Raises AlreadyExistsError for a taken name, ImageError and its kind when the image cannot be had.
         """
-        from engine.runtime import images
-        from engine.runtime.capabilities import effective_capabilities
-        from engine.runtime.requests import container_argv
-        from engine.runtime.support import refuse_unsupported
+        from engine.runtime.creating import create_box
 
-        refuse_unsupported(spec)
-        effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
-        async with images.source_for_spec(self._context, spec, pull) as source:
-            container_argv(spec, source.config)
-            return await records.insert_box(self._context, spec, name, source.key, source.config_digest)
+        return await create_box(self._context, spec, name, pull, secret_values)
 
     async def get(self, ref: str) -> BoxRecord:
         return await records.get_box(self._context, ref)

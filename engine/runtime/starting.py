@@ -145,7 +145,10 @@ async def files_of_box(context: Context, record: BoxRecord) -> AsyncIterator[Gue
                 raise InvalidStateError(f"it is {record.status}")
             watch = Stopwatch()
             plan = _for_files(
-                record, await _plan(context, record, attached=False, held=False, size=None, watch=watch)
+                record,
+                await _plan(
+                    context, record, attached=False, held=False, size=None, watch=watch, files_only=True
+                ),
             )
             _, session, _ = await _wake(context, record, plan, shim, stack, watch)
             try:
@@ -198,8 +201,10 @@ async def _plan(
     held: bool,
     size: TerminalSize | None,
     watch: Stopwatch,
+    files_only: bool = False,
 ) -> LaunchPlan:
-    """Everything that can be refused before a process is started."""
+    """Everything that can be refused before a process is started. `files_only`: the command will not run, and needs no
+    secrets."""
     spec, box = record.spec, context.layout.box(record.id)
     check_cpus(spec)
     with watch.stage("image_prepare_ms"):
@@ -216,7 +221,7 @@ async def _plan(
         network = None
         ipv6 = False
         if spec.network.mode is NetworkMode.ENABLED:
-            restriction = restriction_of(spec.network) if is_restricted(spec.network) else None
+            restriction = restriction_of(spec) if is_restricted(spec) else None
             ipv6 = restriction is not None and restriction.ipv6
             network = NetworkGrant(
                 ports=plan_ports(published_ports(spec, source.config)),
@@ -224,9 +229,19 @@ async def _plan(
                 resolver=host.resolver(),
                 restriction=restriction,
             )
+        secrets = None
+        if spec.secrets and network is not None and not files_only:
+            from engine.runtime.secrets import get_secrets_grant
+
+            secrets = await get_secrets_grant(context, record)
     shares = shares_of(context.layout, record)
     container = container_init_request(
-        record, source.config, attached=attached, size=size, mounts=mounts_of(spec.volumes, shares)
+        record,
+        source.config,
+        attached=attached,
+        size=size,
+        mounts=mounts_of(spec.volumes, shares),
+        ca_certificates=() if secrets is None else (secrets.authority.certificate_pem,),
     )
     return LaunchPlan(
         box_id=record.id,
@@ -246,6 +261,7 @@ async def _plan(
         ),
         security=spec.security,
         network=network,
+        secrets=secrets,
         attached=attached or held,
         collects=attached,
         auto_remove=spec.auto_remove,

@@ -11,8 +11,8 @@ from engine.runtime.restrictions import is_restricted, restriction_of
 def refuse_unsupported(spec: BoxSpec) -> None:
     """Raises UnsupportedError for a spec whose promises could not be kept, InvalidArgumentError for a network rule that is
     none."""
-    if is_restricted(spec.network):
-        restriction_of(spec.network)
+    if is_restricted(spec):
+        restriction_of(spec)
     for asked, flag, instead in (
         (spec.security.uid, "security uid", "leave it out"),
         (spec.security.gid, "security gid", "leave it out"),

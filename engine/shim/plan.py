@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from engine.model import BoxState, HealthCheck, PortSpec, RestartPolicy, SecurityOptions
 from engine.net.plan import Restriction
+from engine.net.secrets import SecretsGrant
 from engine.vmm.spec import VmSpec
 
 
@@ -43,6 +44,7 @@ class LaunchPlan:
     vm: VmSpec
     security: SecurityOptions = field(default_factory=SecurityOptions)
     network: NetworkGrant | None = None
+    secrets: SecretsGrant | None = None
     attached: bool = False
     collects: bool = False
     auto_remove: bool = False

@@ -152,6 +152,7 @@ class Run:
             log_path=self._box.connections_log,
             own_log_path=log_path,
             on_denial=self._on_denial,
+            secrets=self._plan.secrets,
         )
 
     async def network_counts(self) -> dict[str, object]:
