@@ -26,6 +26,7 @@ from guest.services.container import ContainerService
 from guest.services.execution import ExecutionService
 from guest.services.files import FilesService
 from guest.services.guest import GuestService
+from guest.services.tunnels import TunnelsService
 from guest.sessions import Sessions
 from guest.warmup import warm_up
 from guest.wire.constants import (
@@ -120,6 +121,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
             ContainerService(container, guest),
             ExecutionService(container, sessions, events.activity),
             FilesService(container, reaper, events.activity),
+            TunnelsService(events.activity),
         ],
         config=Configuration(
             _keepalive_time=None,

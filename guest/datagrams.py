@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from guest.wire.constants import BOX_ADDRESS
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 _IP_TRANSPARENT, _IPV6_TRANSPARENT = 19, 75
 _IP_RECVORIGDSTADDR, _IPV6_RECVORIGDSTADDR = 20, 74
 _ICMP_FILTER, _SOL_RAW = 1, 255
-_ECHO_REPLY, _UNREACHABLE, _ECHO_REQUEST, _UNREACHABLE6 = 0, 3, 8, 1
+_ECHO_REPLY, _UNREACHABLE, _ECHO_REQUEST = 0, 3, 8
+_ECHO_REPLY6, _UNREACHABLE6, _ECHO_REQUEST6 = 129, 1, 128
 _CODES = {Reason.REFUSED: 3, Reason.UNREACHABLE: 1, Reason.DENIED: 13, Reason.LOST: 1}
 _CODES6 = {Reason.REFUSED: 4, Reason.UNREACHABLE: 3, Reason.DENIED: 1, Reason.LOST: 3}
 _MAX_FLOWS = 256
@@ -159,26 +161,39 @@ class UdpFlow:
 
 
 class IcmpTap:
-    """Takes echo requests over IPv4: those to the machine itself are answered here, the others asked of the gateway."""
+    """Takes echo requests: those to the machine itself are answered here, the others asked of the gateway."""
 
-    def __init__(self, port: NetworkPort, own: set[bytes]) -> None:
+    def __init__(self, port: NetworkPort, family: socket.AddressFamily, own: set[bytes]) -> None:
         self._port = port
+        self._family = family
         self._own = own
         self._flows: dict[tuple[bytes, bytes, bytes], EchoFlow] = {}
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        self.socket.setblocking(False)
-        self.socket.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", 0xFFFFFFFF & ~(1 << _ECHO_REQUEST)))
+        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        if family == socket.AF_INET:
+            self.socket = socket.socket(family, kind, socket.IPPROTO_ICMP)
+            blocked = struct.pack("=I", 0xFFFFFFFF & ~(1 << _ECHO_REQUEST))
+            self.socket.setsockopt(_SOL_RAW, _ICMP_FILTER, blocked)
+        else:
+            self.socket = socket.socket(family, kind, socket.IPPROTO_ICMPV6)
+            words = [0xFFFFFFFF] * 8
+            words[_ECHO_REQUEST6 // 32] &= ~(1 << _ECHO_REQUEST6 % 32)
+            self.socket.setsockopt(socket.IPPROTO_ICMPV6, _ICMP_FILTER, struct.pack("=8I", *words))
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         asyncio.get_running_loop().add_reader(self.socket, self._readable)
 
     def _readable(self) -> None:
         for _ in range(_BURST):
             try:
-                packet = self.socket.recv(65536)
+                packet, ancillary, _, sender = self.socket.recvmsg(65536, _ANCILLARY_BYTES)
             except OSError:
                 return
-            header = (packet[0] & 15) * 4
-            source, target, echo = packet[12:16], packet[16:20], packet[header + 4 :]
-            if target in self._own or target[0] == 127:
+            if self._family == socket.AF_INET:
+                header = (packet[0] & 15) * 4
+                source, target, echo = packet[12:16], packet[16:20], packet[header + 4 :]
+            else:
+                source, echo = socket.inet_pton(socket.AF_INET6, sender[0].partition("%")[0]), packet[4:]
+                target = ancillary[0][2][:16] if ancillary else source
+            if target in self._own or (len(target) == 4 and target[0] == 127):
                 answer_echo(target, source, echo)
             else:
                 self._ask(source, target, echo)
@@ -196,7 +211,9 @@ class IcmpTap:
 class EchoFlow:
     """The pings of one program to one address."""
 
-    def __init__(self, port: NetworkPort, source: bytes, target: bytes, on_over: object) -> None:
+    def __init__(
+        self, port: NetworkPort, source: bytes, target: bytes, on_over: Callable[[], object]
+    ) -> None:
         self._port = port
         self._source, self._target = source, target
         self._on_over = on_over
@@ -212,11 +229,9 @@ class EchoFlow:
             answer_echo(self._target, self._source, payload)
         elif kind == Kind.RESET:
             self._port.flows.pop(self._number, None)
-            refuse(
-                socket.AF_INET, ICMP, (self._source, 0), (self._target, 0), Reason(payload[0]), self._last[:4]
-            )
-            if callable(self._on_over):
-                self._on_over()
+            family = socket.AF_INET if len(self._target) == 4 else socket.AF_INET6
+            refuse(family, ICMP, (self._source, 0), (self._target, 0), Reason(payload[0]), self._last[:4])
+            self._on_over()
 
     def close(self) -> None:
         if self._port.flows.pop(self._number, None) is not None:
@@ -224,7 +239,8 @@ class EchoFlow:
 
 
 def answer_echo(source: bytes, target: bytes, echo: bytes) -> None:
-    _send_icmp(source, target, _ECHO_REPLY, 0, echo)
+    kind = _ECHO_REPLY if len(source) == 4 else _ECHO_REPLY6
+    _send_icmp(source, target, kind, 0, echo)
 
 
 def refuse(
@@ -237,34 +253,41 @@ def refuse(
 ) -> None:
     """Tell who sent from `source` that `target` cannot be reached (RFC 792; RFC 4443, section 3.1). `inner` is what
     follows the checksum in the header of a refused echo request."""
+    over6 = family == socket.AF_INET6
     if protocol == UDP:
         inside = struct.pack("!HHHH", source[1], target[1], 8, 0)
     else:
-        inside = struct.pack("!BBH", _ECHO_REQUEST, 0, 0) + inner
-    if family == socket.AF_INET:
-        header = _ip_header(source[0], target[0], protocol, len(inside))
-        _send_icmp(target[0], source[0], _UNREACHABLE, _CODES[reason], bytes(4) + header + inside)
-        return
-    header6 = struct.pack("!IHBB", 6 << 28, len(inside), protocol, 64) + source[0] + target[0]
-    message = struct.pack("!BBHI", _UNREACHABLE6, _CODES6[reason], 0, 0) + header6 + inside
-    _send_raw(socket.AF_INET6, socket.IPPROTO_ICMPV6, message, source[0])
+        inside = struct.pack("!BBH", _ECHO_REQUEST6 if over6 else _ECHO_REQUEST, 0, 0) + inner
+        protocol = socket.IPPROTO_ICMPV6 if over6 else protocol
+    refused = bytes(4) + _ip_header(source[0], target[0], protocol, len(inside)) + inside
+    if over6:
+        _send_icmp(target[0], source[0], _UNREACHABLE6, _CODES6[reason], refused)
+    else:
+        _send_icmp(target[0], source[0], _UNREACHABLE, _CODES[reason], refused)
 
 
 def _send_icmp(source: bytes, target: bytes, kind: int, code: int, rest: bytes) -> None:
-    checksum = _checksum(struct.pack("!BBH", kind, code, 0) + rest)
+    length = 4 + len(rest)
+    pseudo = b""
+    family, protocol = socket.AF_INET, socket.IPPROTO_ICMP
+    if len(source) == 16:
+        family, protocol = socket.AF_INET6, socket.IPPROTO_ICMPV6
+        pseudo = source + target + struct.pack("!II", length, protocol)
+    checksum = _checksum(pseudo + struct.pack("!BBH", kind, code, 0) + rest)
     message = struct.pack("!BBH", kind, code, checksum) + rest
-    header = _ip_header(source, target, socket.IPPROTO_ICMP, len(message))
-    _send_raw(socket.AF_INET, socket.IPPROTO_RAW, header + message, target)
+    _send_raw(family, _ip_header(source, target, protocol, length) + message, target)
 
 
-def _send_raw(family: socket.AddressFamily, protocol: int, message: bytes, target: bytes) -> None:
+def _send_raw(family: socket.AddressFamily, message: bytes, target: bytes) -> None:
     """As on any network, such a message may be lost."""
-    with socket.socket(family, socket.SOCK_RAW, protocol) as raw, contextlib.suppress(OSError):
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw, contextlib.suppress(OSError):
         raw.sendto(message, (socket.inet_ntop(family, target), 0))
 
 
 def _ip_header(source: bytes, target: bytes, protocol: int, length: int) -> bytes:
-    """Without options (RFC 791); the kernel fills in checksum and identification where it sends it."""
+    """Without options (RFC 791, RFC 8200); the kernel fills in checksum and identification where it sends it."""
+    if len(source) == 16:
+        return struct.pack("!IHBB", 6 << 28, length, protocol, 64) + source + target
     return struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, protocol, 0) + source + target
 
 

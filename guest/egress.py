@@ -244,8 +244,10 @@ class Egress:
         sockets = [chosen for listener, tap in pairs for chosen in (listener, tap.socket)]
         self._redirection = Redirection(address=address, address6=address6, sockets=sockets)
         silence_own_echo()
-        own = {socket.inet_aton(address)}
-        self._taps.append(IcmpTap(self._port, own))
+        self._taps.append(IcmpTap(self._port, socket.AF_INET, {socket.inet_aton(address)}))
+        if address6:
+            own = {socket.inet_pton(socket.AF_INET6, one) for one in ("::1", address6)}
+            self._taps.append(IcmpTap(self._port, socket.AF_INET6, own))
         loop = asyncio.get_running_loop()
         for listener in tcp:
             listener.setblocking(False)

@@ -15,7 +15,8 @@ from engine.net.reports import Reports
 from engine.net.rules import Address
 from guest.wire.flows import UDP_IDLE_S, Reason
 
-_ECHO_REQUEST, _ECHO_REPLY = 8, 0
+_ECHO_REQUEST = {4: 8, 6: 128}
+_ECHO_REPLY = {4: 0, 6: 129}
 _LOOPBACK = "127.0.0.1"
 
 
@@ -116,7 +117,7 @@ async def serve_pings(
             channel.give(asked)  # the host is here, that is all it asks
         return
     try:
-        pinger = _open_pinger(text)
+        pinger = _open_pinger(address)
     except OSError as error:
         reason = f"this host lets its users not ping: {error.strerror}"
         reports.failed("icmp", decision, name=name, address=text, port=0, reason=reason)
@@ -126,12 +127,12 @@ async def serve_pings(
     if first is None:
         return
     identifier = first[:2]  # the kernel sends with one of its own, and a flow has only one
-    answers = asyncio.ensure_future(_return_echoes(pinger, channel, identifier))
+    answers = asyncio.ensure_future(_return_echoes(pinger, channel, identifier, _ECHO_REPLY[address.version]))
     try:
         echo: bytes | None = first
         while echo is not None:
             with contextlib.suppress(OSError):
-                pinger.send(struct.pack("!BBHH", _ECHO_REQUEST, 0, 0, 0) + echo[2:])
+                pinger.send(struct.pack("!BBHH", _ECHO_REQUEST[address.version], 0, 0, 0) + echo[2:])
             echo = await _next(channel)
     finally:
         answers.cancel()
@@ -140,18 +141,23 @@ async def serve_pings(
         reports.counts.add_bytes(name or text, sent=channel.bytes_out, received=channel.bytes_in)
 
 
-def _open_pinger(address: str) -> socket.socket:
+def _open_pinger(address: Address) -> socket.socket:
     """A socket that the kernel lets ordinary users ping with (icmp(7), net.ipv4.ping_group_range)."""
-    pinger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+    family, protocol = socket.AF_INET, socket.IPPROTO_ICMP
+    if address.version == 6:
+        family, protocol = socket.AF_INET6, socket.IPPROTO_ICMPV6
+    pinger = socket.socket(family, socket.SOCK_DGRAM, protocol)
     pinger.setblocking(False)
-    pinger.connect((address, 0))
+    pinger.connect((str(address), 0))
     return pinger
 
 
-async def _return_echoes(pinger: socket.socket, channel: PacketChannel, identifier: bytes) -> None:
+async def _return_echoes(
+    pinger: socket.socket, channel: PacketChannel, identifier: bytes, reply: int
+) -> None:
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):
         while True:
             answer = await loop.sock_recv(pinger, 65536)
-            if answer[:1] == bytes((_ECHO_REPLY,)):
+            if answer[:1] == bytes((reply,)):
                 channel.give(identifier + answer[6:])

@@ -222,11 +222,12 @@ async def _plan(
         ipv6 = False
         if spec.network.mode is NetworkMode.ENABLED:
             restriction = restriction_of(spec) if is_restricted(spec) else None
-            ipv6 = restriction is not None and restriction.ipv6
+            ipv6 = host.has_ipv6()
             network = NetworkGrant(
                 ports=plan_ports(published_ports(spec, source.config)),
                 host_access=spec.network.host_access,
                 resolver=host.resolver(),
+                ipv6=ipv6,
                 restriction=restriction,
             )
         secrets = None

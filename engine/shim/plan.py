@@ -17,7 +17,8 @@ from engine.vmm.spec import VmSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkGrant:
-    """The network process of a box: published `ports` have real host ports; `resolver` is the host's name server.
+    """The network process of a box: published `ports` have real host ports; `resolver` is the host's name server; `ipv6`: the host
+    has it.
 
     With a `restriction` that process is the gateway, and the machine has no network device.
     """
@@ -25,6 +26,7 @@ class NetworkGrant:
     ports: tuple[PortSpec, ...] = ()
     host_access: bool = True
     resolver: str | None = None
+    ipv6: bool = False
     restriction: Restriction | None = None
 
 

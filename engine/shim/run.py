@@ -142,6 +142,7 @@ class Run:
                 grant.ports,
                 host_access=grant.host_access,
                 resolver=grant.resolver,
+                ipv6=grant.ipv6,
                 log_path=log_path,
             )
         return RestrictedNetwork(
