@@ -27,8 +27,10 @@ from guest.wire.flows import ICMP, Reason
 if TYPE_CHECKING:
     from engine.net.interception.interceptor import Interceptor
 
-NAME_TIMEOUT_S = 5.0
+NAME_TIMEOUT_S = 10.0
 """How long a program may take to say a name where it has to."""
+SPEECH_TIMEOUT_S = 2.0
+"""How long a refusal waits for the first bytes, which tell how to say it."""
 CONNECT_TIMEOUT_S = 10.0
 STREAM_LIMIT_BYTES = 1024 * 1024
 _HOST_ADDRESSES = ("127.0.0.1", "::1")
@@ -98,8 +100,8 @@ class Gateway:
             opening = await _read(channel, timeout_s=None)
             attempt = replace(attempt, hello=opening.hello, name=opening.name)
             judged = decide(self._policy, attempt)
-            if not judged.denied and await self._leads_to_denied_name(attempt):
-                judged = Decision(verdict=Verdict.DENY, reason="the address is that of a denied host")
+            if not judged.denied:
+                judged = await self._as_denied_host(attempt) or judged
             if judged.denied:
                 self._deny(attempt, judged)
                 answers.cancel()
@@ -118,14 +120,14 @@ class Gateway:
             far.close()
             self._count(channel, attempt)
 
-    async def _leads_to_denied_name(self, attempt: Attempt) -> bool:
-        """Is the address one that a host denied by its exact name has now?"""
+    async def _as_denied_host(self, attempt: Attempt) -> Decision | None:
+        """A denial, if the address is one that a host denied by its exact name has now."""
         for rule in self._policy.deny:
             if not rule.name or rule.wildcard or not rule.covers_port(attempt.port):
                 continue
             if attempt.address in await self._names.addresses(rule.name):
-                return True
-        return False
+                return decide(self._policy, replace(attempt, hello=Hello.NAMED, name=rule.name))
+        return None
 
     async def _carry_out(
         self, channel: StreamChannel, attempt: Attempt, decision: Decision, speech: Speech
@@ -133,6 +135,8 @@ class Gateway:
         target, refusal = await self._target(attempt, decision)
         if refusal is not None:
             self._deny(attempt, refusal)
+            if attempt.hello is Hello.UNREAD:  # it was refused unheard, but is to be told in its own words
+                speech = (await _read(channel, SPEECH_TIMEOUT_S)).speech
             await refuse(channel, speech, refusal, _text(attempt))
             return
         if self._interceptor is not None and self._interceptor.wants(target.name, target.port):
