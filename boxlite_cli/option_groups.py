@@ -81,10 +81,14 @@ class NetworkOptions:
     ] = False
     allow_net: Annotated[
         list[str],
-        text("--allow-net", metavar="RULE", help="Reach only hosts that a rule allows; repeatable."),
+        text(
+            "--allow-net",
+            metavar="RULE",
+            help="Reach only what a rule allows: HOST, *.DOMAIN, ADDRESS or ADDRESS/BITS, each with an optional :PORT, or @FILE; repeatable.",
+        ),
     ] = field(default_factory=list)
     deny_net: Annotated[
-        list[str], text("--deny-net", metavar="RULE", help="Never reach these hosts; repeatable.")
+        list[str], text("--deny-net", metavar="RULE", help="Never reach these, whatever is allowed; repeatable.")
     ] = field(default_factory=list)
     host_access: Annotated[
         str,

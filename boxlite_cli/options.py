@@ -179,8 +179,8 @@ def _network(options: NetworkOptions) -> NetworkSpec:
     enabled = parsers.parse_on_off(words.get(word, word), what="network")
     return NetworkSpec(
         mode=NetworkMode.ENABLED if enabled else NetworkMode.DISABLED,
-        allow_net=tuple(options.allow_net),
-        deny_net=tuple(options.deny_net),
+        allow_net=parsers.parse_network_rules(options.allow_net),
+        deny_net=parsers.parse_network_rules(options.deny_net),
         host_access=parsers.parse_on_off(options.host_access, what="host access"),
         dns=tuple(parsers.parse_address(word, what="name server") for word in options.dns),
         dns_search=tuple(options.dns_search),

@@ -95,6 +95,16 @@ class Gateway:
         far = await self._connect_or_refuse(channel, attempt, decision, self._chosen(attempt))
         if far is None:
             return
+        try:
+            with self._following(channel, attempt):
+                await self._relay_watched(channel, far, attempt)
+        except OSError:
+            channel.abort()
+            far.abort()
+        finally:
+            far.close()
+
+    async def _relay_watched(self, channel: StreamChannel, far: Flow, attempt: Attempt) -> None:
         answers = asyncio.ensure_future(carry(far, channel))
         try:
             opening = await _read(channel, timeout_s=None)
@@ -111,14 +121,9 @@ class Gateway:
             self._allow(attempt, judged)
             await carry(channel, far)
             await answers
-        except OSError:
-            channel.abort()
-            far.abort()
         finally:
             answers.cancel()
             await asyncio.gather(answers, return_exceptions=True)
-            far.close()
-            self._count(channel, attempt)
 
     async def _as_denied_host(self, attempt: Attempt) -> Decision | None:
         """A denial, if the address is one that a host denied by its exact name has now."""
@@ -146,12 +151,8 @@ class Gateway:
         if far is None:
             return
         self._allow(attempt, decision)
-        self._reports.counts.open_connections += 1
-        try:
+        with self._following(channel, attempt):
             await relay(channel, far)
-        finally:
-            self._reports.counts.open_connections -= 1
-            self._count(channel, attempt)
 
     async def _intercept(
         self,
@@ -162,14 +163,10 @@ class Gateway:
         target: Target,
     ) -> None:
         self._allow(attempt, decision)
-        self._reports.counts.open_connections += 1
-        try:
+        with self._following(channel, attempt):
             result = await interceptor.intercept(channel, target, lambda: connect_to(target))
-            if result.failure is not None:
-                self._reports.failed("tcp", decision, **self._of(attempt), reason=result.failure)
-        finally:
-            self._reports.counts.open_connections -= 1
-            self._count(channel, attempt)
+        if result.failure is not None:
+            self._reports.failed("tcp", decision, **self._of(attempt), reason=result.failure)
 
     async def _target(self, attempt: Attempt, decision: Decision) -> tuple[Target, Decision | None]:
         """Where an attempt that is allowed leads; or why it is refused after all."""
@@ -217,11 +214,9 @@ class Gateway:
     def _allow(self, attempt: Attempt, decision: Decision) -> None:
         self._reports.allowed("tcp", decision, **self._of(attempt))
 
-    def _count(self, channel: Channel, attempt: Attempt) -> None:
+    def _following(self, channel: Channel, attempt: Attempt) -> contextlib.AbstractContextManager[None]:
         whom = self._of(attempt)
-        self._reports.counts.add_bytes(
-            str(whom["name"] or whom["address"]), sent=channel.bytes_out, received=channel.bytes_in
-        )
+        return self._reports.counts.following(whom["name"] or whom["address"], channel)
 
     # ------------------------------------------------------------ DNS over TCP
 

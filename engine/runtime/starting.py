@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine import host
@@ -21,6 +21,7 @@ from engine.errors import (
     CommandNotFoundError,
     EngineError,
     InvalidStateError,
+    PortInUseError,
     RpcTransportError,
     StoppedError,
 )
@@ -31,6 +32,7 @@ from engine.model import (
     BoxStatus,
     HealthState,
     NetworkMode,
+    PortSpec,
     RestartPolicy,
     StageTimings,
     TerminalSize,
@@ -224,7 +226,7 @@ async def _plan(
             restriction = restriction_of(spec) if is_restricted(spec) else None
             ipv6 = host.has_ipv6()
             network = NetworkGrant(
-                ports=plan_ports(published_ports(spec, source.config)),
+                ports=await _plan_ports(context, published_ports(spec, source.config)),
                 host_access=spec.network.host_access,
                 resolver=host.resolver(),
                 ipv6=ipv6,
@@ -276,6 +278,24 @@ async def _plan(
         machine_request=guest_init_request(record, ephemeral=spec.auto_remove, ipv6=ipv6).SerializeToString(),
         container_request=container.SerializeToString(),
     )
+
+
+async def _plan_ports(context: Context, asked: Sequence[PortSpec]) -> tuple[PortSpec, ...]:
+    """Host ports for all of them. Raises PortInUseError naming the box or process that has one of them."""
+    try:
+        return plan_ports(asked)
+    except PortInUseError as error:
+        for port in asked:
+            for holder in await context.store.list([status for status in BoxStatus if status.is_active]):
+                if any(
+                    (one.host_port, one.protocol) == (port.host_port, port.protocol)
+                    for one in holder.state.ports
+                ):
+                    raise PortInUseError(
+                        f"host port {port.host_port}/{port.protocol} is in use by box {holder.name}",
+                        hint=f"stop that box (`boxlite stop {holder.name}`), or publish another port with -p HOST:BOX",
+                    ) from error
+        raise
 
 
 async def _launch(
