@@ -7,7 +7,6 @@
     bases/DIGEST-SIZE/        base.ext4, empty.qcow2, base.json: one per image manifest and size
     bases/rootfs-ID-SIZE/     the same, made for a box with --rootfs; goes with its last box
     templates/KEY/            state, memory, template.json
-    templates/usual.json      the machine most boxes have: the next one gets a head start with it
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
     boxes/ID/                 config.json, disk.qcow2, lock, exit.json
         sockets/              portal-N.sock, portal-N.lock, qmp.sock
@@ -18,6 +17,7 @@
     locks/                    one file per thing that is built once
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
     logs/boxlite.log
+    usual-machine             the machine most boxes have: the next one gets a head start with it
     accel.json                accelerators found not to work, for this boot of the host
 """
 
@@ -150,7 +150,7 @@ class Layout:
 
     @property
     def usual_machine_path(self) -> Path:
-        return self.templates_dir / "usual.json"
+        return self.home / "usual-machine"
 
     @property
     def boxes_db(self) -> Path:

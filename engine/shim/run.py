@@ -9,17 +9,19 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.errors import BoxliteError, DeadlineError, EngineError
-from engine.layout import BoxLayout
+from engine.layout import BoxLayout, Layout
 from engine.net.passt import Network
-from engine.shim.headstart import HeadStart, ReadyMachine
+from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CappedFile, OutputLog
 from engine.shim.plan import LaunchPlan
 from engine.vmm.channels import chunks, events
 from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
+from engine.vmm.restore import wait_restore_accepted
 from engine.vmm.template import BOOT_TIMEOUT_S
 from guest.wire.constants import PORTAL_PORTS
 
@@ -110,9 +112,12 @@ class Run:
         )
         self._follow(self._machine)
         if self._plan.vm.template is not None:
-            monitor = await self._monitor_of_machine()
-            await monitor.restore(self._plan.vm.template.state_path)
-            await monitor.wait_restored()
+            await wait_restore_accepted(self._machine.channels.restore)
+            await (await self._monitor_of_machine()).wait_restored()
+            layout = Layout(Path(self._plan.home))
+            self._spawn(
+                asyncio.to_thread(note_machine, layout, self._plan.vm, self._plan.security, self._machine)
+            )
 
     async def _open_network(self, far_end: socket.socket) -> None:
         grant = self._plan.network
