@@ -150,7 +150,8 @@ async def box_lock(
         try:
             lock = try_lock(path)
         except FileNotFoundError:
-            await context.store.get(record.id)  # NotFoundError: it was removed
+            if await context.store.find(record.id) is None:
+                raise _gone(record, operation) from None
             make_directories(context.layout.box(record.id))
             continue
         if lock is not None:
@@ -168,13 +169,20 @@ async def box_lock(
         os.close(lock)
 
 
+def _gone(record: BoxRecord, operation: str) -> NotFoundError:
+    """Somebody else removed it: by the name that people gave."""
+    return NotFoundError(
+        f"no such box: {record.name}", hint="`boxlite ls -a` shows every box", operation=operation
+    )
+
+
 async def remove_box(context: Context, record: BoxRecord, *, patience_s: float = LOCK_TIMEOUT_S) -> None:
     """Forget an inactive box and delete what it had. Raises NotFoundError when somebody else was faster."""
     async with box_lock(context, record, "rm", patience_s=patience_s):
         try:
             await context.store.remove(record.id)
         except NotFoundError:
-            raise NotFoundError(f"no such box: {record.name}", operation="rm") from None
+            raise _gone(record, "rm") from None
         except BoxliteError as error:
             raise error.at(box=record.name, operation="rm") from None
         await asyncio.to_thread(discard_tree, context.layout.box(record.id).root, context.layout.tmp_dir)
