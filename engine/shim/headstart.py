@@ -91,6 +91,7 @@ class HeadStart:
             for number in range(PORTAL_PORTS):
                 (self._directory / f"portal-{number}.sock").rename(box.portal_socket(number))
             (self._directory / "qemu.log").replace(box.qemu_log)
+            box.head_start_path.write_text(str(self._directory))
         except (BoxliteError, OSError, ValueError):
             await self.discard()
             return None

@@ -18,7 +18,7 @@ from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CappedFile, OutputLog
 from engine.shim.plan import LaunchPlan
 from engine.vmm.channels import chunks, events
-from engine.vmm.leftovers import kill_leftovers
+from engine.vmm.leftovers import kill_leftovers_of_box
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
 from engine.vmm.restore import wait_restore_accepted
@@ -164,21 +164,24 @@ class Run:
 
     async def clean_up(self) -> None:
         """Kill and reap whatever is left, and remove the sockets."""
+        died = self._machine is not None and self._machine.process.returncode is not None
         if self._machine is not None:
             self._machine.kill_now()
-        await asyncio.gather(self._end_machine(), self._end_network())
+        await asyncio.gather(self._end_machine(by_itself=died), self._end_network())
         for task in tuple(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         for number in range(PORTAL_PORTS):
             self._box.portal_socket(number).unlink(missing_ok=True)
 
-    async def _end_machine(self) -> None:
+    async def _end_machine(self, *, by_itself: bool) -> None:
         await self._resources.aclose()
         if self._machine is not None:
             await self._machine.kill()
-            if self._monitor is None:  # QEMU had not begun: see engine.vmm.leftovers
-                await asyncio.to_thread(kill_leftovers, self._box.mounts_dir)
+            if (
+                self._monitor is None or by_itself
+            ):  # QEMU may live on without its jail: see engine.vmm.leftovers
+                await asyncio.to_thread(kill_leftovers_of_box, self._box)
 
     async def _end_network(self) -> None:
         if self._network is not None:
