@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from grpc.aio import Channel
 
 PACKAGE = "boxlite.v1"
+MAX_METADATA_BYTES = 32 * 1024
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
     ("grpc.http2.bdp_probe", 0),
@@ -29,6 +33,11 @@ CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_reconnect_backoff_ms", 100),
 )
+
+
+DEADLINES_S = {"Boot": 90.0, "Exec": 60.0, "Kill": 30.0, "ResizeTty": 30.0}
+"""How long an agent may take over a call whose caller names no deadline of its own. Streams have none, nor has waiting for a
+command's end."""
 
 
 class _Message(Protocol):
@@ -48,11 +57,13 @@ class GuestSession:
 
     def __init__(self, channel: Channel) -> None:
         def call(kind: Callable[..., Any], service: str, method: str, reply: type[Any]) -> Any:
-            return kind(
+            made = kind(
                 f"/{PACKAGE}.{service}/{method}",
                 request_serializer=_serialize,
                 response_deserializer=reply.FromString,
             )
+            deadline_s = DEADLINES_S.get(method)
+            return made if deadline_s is None else functools.partial(made, timeout=deadline_s)
 
         unary = channel.unary_unary
         self.boot = call(unary, "Guest", "Boot", wire.BootReply)
