@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from qemu.qmp import QMPClient
 
 COMMAND_TIMEOUT_S = 30.0
+MAX_LINE_BYTES = 256 * 1024
+"""Of QMP: nothing we ask for is as long. A guest that has won speaks for QEMU."""
 
 
 class Monitor:
@@ -35,6 +37,13 @@ class Monitor:
         except (QMPError, OSError, EOFError) as error:
             raise EngineError(f"{command} failed: {error}") from error
 
+    async def _status(self, command: str) -> tuple[str, str]:
+        """The status that an answer names, and the error description beside it. Raises EngineError when it names none."""
+        match await self.execute(command):
+            case {"status": str(status), **rest}:
+                return status, str(rest.get("error-desc", ""))
+        raise EngineError(f"{command} was not answered with a status")
+
     async def events(self) -> AsyncIterator[Mapping[str, Any]]:
         """What QEMU says without being asked, until the monitor is closed. To be followed by one task: what nobody reads
         is kept in memory."""
@@ -51,13 +60,11 @@ class Monitor:
         await self.execute("migrate", {"uri": f"file:{path}"})
         async with asyncio.timeout(timeout_s):
             while True:
-                answer = await self.execute("query-migrate")
-                if answer["status"] == "completed":
+                status, error = await self._status("query-migrate")
+                if status == "completed":
                     return
-                if answer["status"] in ("failed", "cancelled"):
-                    raise EngineError(
-                        f"saving the machine {answer['status']}: {answer.get('error-desc', '')}"
-                    )
+                if status in ("failed", "cancelled"):
+                    raise EngineError(f"saving the machine {status}: {error}")
                 await asyncio.sleep(0.01)
 
     async def restore(self, path: str) -> None:
@@ -73,7 +80,7 @@ class Monitor:
     async def announce_disk_size(self, size_bytes: int) -> None:
         """Tell the guest the size of the box's disk, which is not that of the template's. Waits until the machine is
         restored, when its devices may be changed."""
-        while (await self.execute("query-status"))["status"] == "inmigrate":  # noqa: ASYNC110
+        while (await self._status("query-status"))[0] == "inmigrate":  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         await self.execute("block_resize", {"node-name": BOX_NODE, "size": size_bytes})
 
@@ -87,7 +94,7 @@ async def open_monitor(channel: socket.socket, *, timeout_s: float = 10.0) -> As
     """Greet QEMU over our end of its control socket."""
     from qemu.qmp import QMPClient, QMPError
 
-    client = QMPClient("boxlite")
+    client = QMPClient("boxlite", readbuflen=MAX_LINE_BYTES)
     client.logger.disabled = True
     try:
         async with asyncio.timeout(timeout_s):
