@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from engine.errors import InvalidStateError, PortalError, RpcTransportError
 from engine.model import ExitStatus, TerminalSize
-from engine.portal.failures import printable, translated
+from engine.portal.failures import translated
+from engine.shown import printable
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import OUTPUT_CHUNK_BYTES
 

@@ -9,10 +9,10 @@ from google.protobuf.message import DecodeError
 
 from engine import errors
 from engine.errors import BoxliteError, DeadlineError, RpcError, RpcTransportError
+from engine.shown import printable
 from guest.wire.constants import ERROR_TRAILER
 from guest.wire.portal_pb2 import ErrorDetail
 
-MAX_TEXT = 2000
 GUEST_CODES = frozenset({
     "already_exists", "broken_pipe", "command_not_executable", "command_not_found", "execution_failed", "internal",
     "invalid_argument", "invalid_state", "not_found", "permission_denied", "resource_exhausted", "stopped", "timeout",
@@ -33,11 +33,6 @@ def error_class(code: str) -> type[BoxliteError]:
         if found.__module__ == errors.__name__ and found.code == code:
             return found
     return RpcError
-
-
-def printable(text: str, limit: int = MAX_TEXT) -> str:
-    """A guest's text as it may be shown: no control characters, not without end."""
-    return "".join(c if c.isprintable() else "�" for c in text[:limit])
 
 
 @contextlib.contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engine.errors import RpcTransportError
+from google.protobuf.message import DecodeError
+
+from engine.errors import RpcError, RpcTransportError
 from engine.portal.connection import Relay, greet, lease_port
 from engine.portal.failures import translated
 from engine.sockets import connect_unix
@@ -48,6 +49,47 @@ def _serialize(message: _Message) -> bytes:
     return message.SerializeToString()
 
 
+def _parser(kind: type[Any]) -> Callable[[bytes], Any]:
+    """A parser that returns None for what is no message of its kind: grpcio would print a traceback."""
+
+    def parse(data: bytes) -> Any:
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            return None
+
+    return parse
+
+
+def _checked(message: Any) -> Any:
+    if message is None:
+        raise RpcError("the agent sent something that is not an answer")
+    return message
+
+
+def _ask(call: Callable[..., Any], deadline_s: float | None) -> Callable[..., Any]:
+    """A call that is answered once, within `deadline_s` unless the caller names another time."""
+
+    async def ask(request: Any, *, timeout: float | None = deadline_s) -> Any:
+        return _checked(await call(request, timeout=timeout))
+
+    return ask
+
+
+def _follow(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call that is answered by a stream."""
+
+    async def follow(request: Any) -> AsyncIterator[Any]:
+        answer = call(request)
+        try:
+            async for message in answer:
+                yield _checked(message)
+        finally:
+            answer.cancel()
+
+    return follow
+
+
 class GuestSession:
     """The agent's calls, one method each (see guest/wire/portal.proto for what they mean).
 
@@ -60,10 +102,11 @@ class GuestSession:
             made = kind(
                 f"/{PACKAGE}.{service}/{method}",
                 request_serializer=_serialize,
-                response_deserializer=reply.FromString,
+                response_deserializer=_parser(reply),
             )
-            deadline_s = DEADLINES_S.get(method)
-            return made if deadline_s is None else functools.partial(made, timeout=deadline_s)
+            if kind == channel.unary_stream:
+                return _follow(made)
+            return _ask(made, DEADLINES_S.get(method))
 
         unary = channel.unary_unary
         self.boot = call(unary, "Guest", "Boot", wire.BootReply)

@@ -25,6 +25,7 @@ from engine.errors import (
 )
 from engine.fsutil import storage_error
 from engine.runtime.tar_entries import MAX_PATH_LENGTH, Attributes, check_entry, checked_entries
+from engine.shown import printable
 
 if TYPE_CHECKING:
     import tarfile
@@ -253,4 +254,4 @@ def _mode_of(name: str, parent_fd: int) -> int | None:
 
 def _shown(name: str) -> str:
     """A name from the box as it may be shown."""
-    return "".join(c if c.isprintable() else "�" for c in name[:500])
+    return printable(name, 500)

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator
 
 from engine.errors import DeadlineError
+from engine.shown import printable_lines
 from guest.wire.constants import MAX_EVENT_BYTES
 
 CONSOLE_TAIL_BYTES = 8192
@@ -40,8 +41,7 @@ class ConsoleTail:
     @property
     def text(self) -> str:
         """The tail, with control characters other than line ends made visible."""
-        text = self._tail.decode("utf-8", "replace").replace("\r", "")
-        return "".join(c if c.isprintable() or c == "\n" else "�" for c in text).strip()
+        return printable_lines(self._tail.decode("utf-8", "replace").replace("\r", "")).strip()
 
     async def follow(self, console: socket.socket) -> None:
         """Take in everything until the machine is gone."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import DeadlineError, EngineError
+from engine.shown import printable
 from engine.vmm.arguments import BOX_NODE
 
 if TYPE_CHECKING:
@@ -35,13 +36,13 @@ class Monitor:
         except TimeoutError as error:
             raise DeadlineError(f"QEMU did not answer {command} within {COMMAND_TIMEOUT_S:g} s") from error
         except (QMPError, OSError, EOFError) as error:
-            raise EngineError(f"{command} failed: {error}") from error
+            raise EngineError(f"{command} failed: {_reason(error)}") from error
 
     async def _status(self, command: str) -> tuple[str, str]:
         """The status that an answer names, and the error description beside it. Raises EngineError when it names none."""
         match await self.execute(command):
             case {"status": str(status), **rest}:
-                return status, str(rest.get("error-desc", ""))
+                return status, printable(str(rest.get("error-desc", "")))
         raise EngineError(f"{command} was not answered with a status")
 
     async def events(self) -> AsyncIterator[Mapping[str, Any]]:
@@ -100,9 +101,14 @@ async def open_monitor(channel: socket.socket, *, timeout_s: float = 10.0) -> As
         async with asyncio.timeout(timeout_s):
             await client.connect(channel)
     except (TimeoutError, QMPError, OSError, EOFError) as error:
-        raise EngineError(f"QEMU's control channel did not answer: {error}") from error
+        raise EngineError(f"QEMU's control channel did not answer: {_reason(error)}") from error
     try:
         yield Monitor(client)
     finally:
         with contextlib.suppress(QMPError, OSError, EOFError, asyncio.CancelledError):
             await client.disconnect()
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, without the bytes that the library shows beneath."""
+    return printable(str(error).partition("\n")[0])
