@@ -165,6 +165,7 @@ class Container:
             tty=request.tty,
             capabilities=ALL_CAPABILITIES if request.privileged else request.capabilities,
             rlimits=request.rlimits,
+            no_new_privileges=request.no_new_privileges,
             rows=request.rows,
             cols=request.cols,
         )
@@ -177,6 +178,7 @@ class Container:
             privileged=request.privileged,
             shm_bytes=request.shm_bytes or DEFAULT_SHM_BYTES,
             devices=tuple(find_devices()) if request.privileged else (),
+            seccomp_filter=request.seccomp_filter,
         )
         self._config = build_config(spec)
 

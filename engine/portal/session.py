@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from google.protobuf.message import DecodeError
 
+from engine import host
 from engine.errors import RpcError, RpcTransportError
 from engine.portal.connection import Relay, greet, lease_port
 from engine.portal.failures import translated
@@ -141,6 +142,7 @@ async def open_session(sockets_dir: Path) -> AsyncIterator[GuestSession]:
             asyncio.to_thread(_connect, sockets_dir / f"portal-{lease.number}.sock")
         )
         await asyncio.sleep(0)  # let it begin: the import takes as long as the agent's answer
+        host.silence_grpc()
         import grpc
 
         relay = Relay(await connecting)

@@ -74,10 +74,12 @@ class Unpacker:
 
         entries = 0
         try:
-            with tarfile.open(
-                fileobj=source, mode="r|", bufsize=COPY_BYTES, tarinfo=checked_entries(), errorlevel=2
-            ) as archive:
-                while (member := archive.next()) is not None:
+            with _parsing():
+                archive = tarfile.open(  # noqa: SIM115  closed below
+                    fileobj=source, mode="r|", bufsize=COPY_BYTES, tarinfo=checked_entries(), errorlevel=2
+                )
+            with archive:
+                while (member := _next(archive)) is not None:
                     archive.members = []  # type: ignore[attr-defined]  # it would keep every entry
                     self._unpack_entry(archive, member)
                     entries += 1
@@ -86,8 +88,6 @@ class Unpacker:
                 self._finish_directory(parts, attributes)
         except tarfile.TarError as error:
             raise PortalError(f"the box did not send a tar stream: {error}") from error
-        except RecursionError as error:
-            raise PortalError("the box sent headers within headers without end") from error
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -243,6 +243,20 @@ class Unpacker:
                 if error.errno != errno.ENOTSUP:  # what the target cannot hold is left out
                     raise
         os.utime(fd, (attributes.mtime, attributes.mtime))
+
+
+@contextlib.contextmanager
+def _parsing() -> Iterator[None]:
+    """While tarfile parses headers: PortalError for what it trips over but does not mean to raise."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, RecursionError, ValueError) as error:
+        raise PortalError("the box sent a tar header that makes no sense") from error
+
+
+def _next(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
+    with _parsing():
+        return archive.next()
 
 
 def _mode_of(name: str, parent_fd: int) -> int | None:

@@ -35,7 +35,7 @@ class Monitor:
                 return await self._client.execute(command, dict(arguments or {}))
         except TimeoutError as error:
             raise DeadlineError(f"QEMU did not answer {command} within {COMMAND_TIMEOUT_S:g} s") from error
-        except (QMPError, OSError, EOFError) as error:
+        except (QMPError, OSError, EOFError, AssertionError) as error:
             raise EngineError(f"{command} failed: {_reason(error)}") from error
 
     async def _status(self, command: str) -> tuple[str, str]:
@@ -92,7 +92,10 @@ class Monitor:
 
 @contextlib.asynccontextmanager
 async def open_monitor(channel: socket.socket, *, timeout_s: float = 10.0) -> AsyncIterator[Monitor]:
-    """Greet QEMU over our end of its control socket."""
+    """Greet QEMU over our end of its control socket. Raises EngineError.
+
+    The library asserts a few things that are not so when the other end hangs up at the wrong moment.
+    """
     from qemu.qmp import QMPClient, QMPError
 
     client = QMPClient("boxlite", readbuflen=MAX_LINE_BYTES)
@@ -100,12 +103,12 @@ async def open_monitor(channel: socket.socket, *, timeout_s: float = 10.0) -> As
     try:
         async with asyncio.timeout(timeout_s):
             await client.connect(channel)
-    except (TimeoutError, QMPError, OSError, EOFError) as error:
+    except (TimeoutError, QMPError, OSError, EOFError, AssertionError) as error:
         raise EngineError(f"QEMU's control channel did not answer: {_reason(error)}") from error
     try:
         yield Monitor(client)
     finally:
-        with contextlib.suppress(QMPError, OSError, EOFError, asyncio.CancelledError):
+        with contextlib.suppress(QMPError, OSError, EOFError, AssertionError, asyncio.CancelledError):
             await client.disconnect()
 
 
