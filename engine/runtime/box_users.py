@@ -13,7 +13,7 @@ from engine.portal.files import download, stat_file
 from engine.portal.session import GuestSession
 from engine.runtime import images
 from engine.runtime.context import Context
-from engine.runtime.tar_entries import checked_entries
+from engine.runtime.tar_entries import checked_entries, parsing
 
 MAX_TABLE_BYTES = 1024 * 1024
 """Longest /etc/passwd or /etc/group that is read."""
@@ -69,7 +69,10 @@ async def _read(session: GuestSession, path: bytes) -> bytes:
                 stream += chunk
                 if len(stream) > 2 * MAX_TABLE_BYTES:
                     return b""
-        with tarfile.open(fileobj=io.BytesIO(stream), mode="r:", tarinfo=checked_entries()) as archive:
+        with (
+            parsing(),
+            tarfile.open(fileobj=io.BytesIO(stream), mode="r:", tarinfo=checked_entries()) as archive,
+        ):
             member = archive.next()
             file = None if member is None or not member.isreg() else archive.extractfile(member)
             return b"" if file is None else file.read(MAX_TABLE_BYTES)

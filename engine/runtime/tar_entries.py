@@ -4,7 +4,9 @@ headers within headers, maps of holes without end. All of that is refused here b
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +60,15 @@ def check_entry(member: tarfile.TarInfo, shown: str) -> None:
     xattrs = [(k, v) for k, v in member.pax_headers.items() if k.startswith(_XATTR_PREFIX)]
     if any("\0" in key for key, _ in xattrs) or sum(len(k) + len(v) for k, v in xattrs) > MAX_XATTR_BYTES:
         raise PortalError(f"the box sent an entry with attributes that cannot be: {shown}")
+
+
+@contextlib.contextmanager
+def parsing() -> Iterator[None]:
+    """While tarfile parses headers: PortalError for what it trips over but does not mean to raise."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, RecursionError, ValueError) as error:
+        raise PortalError("the box sent a tar header that makes no sense") from error
 
 
 def checked_entries() -> type[tarfile.TarInfo]:

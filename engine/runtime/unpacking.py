@@ -24,7 +24,7 @@ from engine.errors import (
     UnsupportedError,
 )
 from engine.fsutil import storage_error
-from engine.runtime.tar_entries import MAX_PATH_LENGTH, Attributes, check_entry, checked_entries
+from engine.runtime.tar_entries import MAX_PATH_LENGTH, Attributes, check_entry, checked_entries, parsing
 from engine.shown import printable
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Unpacker:
 
         entries = 0
         try:
-            with _parsing():
+            with parsing():
                 archive = tarfile.open(  # noqa: SIM115  closed below
                     fileobj=source, mode="r|", bufsize=COPY_BYTES, tarinfo=checked_entries(), errorlevel=2
                 )
@@ -245,17 +245,8 @@ class Unpacker:
         os.utime(fd, (attributes.mtime, attributes.mtime))
 
 
-@contextlib.contextmanager
-def _parsing() -> Iterator[None]:
-    """While tarfile parses headers: PortalError for what it trips over but does not mean to raise."""
-    try:
-        yield
-    except (ArithmeticError, LookupError, RecursionError, ValueError) as error:
-        raise PortalError("the box sent a tar header that makes no sense") from error
-
-
 def _next(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
-    with _parsing():
+    with parsing():
         return archive.next()
 
 

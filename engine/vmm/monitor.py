@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from qemu.qmp import QMPClient
 
 COMMAND_TIMEOUT_S = 30.0
+TRIPPED_OVER = (OSError, EOFError, AssertionError, ValueError, RecursionError)
+"""What the library raises besides its own errors: it asserts what is not so when the other end hangs up at the wrong moment,
+and expects of JSON that its numbers end."""
 MAX_LINE_BYTES = 256 * 1024
 """Of QMP: nothing we ask for is as long. A guest that has won speaks for QEMU."""
 
@@ -35,7 +38,7 @@ class Monitor:
                 return await self._client.execute(command, dict(arguments or {}))
         except TimeoutError as error:
             raise DeadlineError(f"QEMU did not answer {command} within {COMMAND_TIMEOUT_S:g} s") from error
-        except (QMPError, OSError, EOFError, AssertionError) as error:
+        except (QMPError, *TRIPPED_OVER) as error:
             raise EngineError(f"{command} failed: {_reason(error)}") from error
 
     async def _status(self, command: str) -> tuple[str, str]:
@@ -92,10 +95,7 @@ class Monitor:
 
 @contextlib.asynccontextmanager
 async def open_monitor(channel: socket.socket, *, timeout_s: float = 10.0) -> AsyncIterator[Monitor]:
-    """Greet QEMU over our end of its control socket. Raises EngineError.
-
-    The library asserts a few things that are not so when the other end hangs up at the wrong moment.
-    """
+    """Greet QEMU over our end of its control socket. Raises EngineError."""
     from qemu.qmp import QMPClient, QMPError
 
     client = QMPClient("boxlite", readbuflen=MAX_LINE_BYTES)
@@ -103,12 +103,12 @@ async def open_monitor(channel: socket.socket, *, timeout_s: float = 10.0) -> As
     try:
         async with asyncio.timeout(timeout_s):
             await client.connect(channel)
-    except (TimeoutError, QMPError, OSError, EOFError, AssertionError) as error:
+    except (TimeoutError, QMPError, *TRIPPED_OVER) as error:
         raise EngineError(f"QEMU's control channel did not answer: {_reason(error)}") from error
     try:
         yield Monitor(client)
     finally:
-        with contextlib.suppress(QMPError, OSError, EOFError, AssertionError, asyncio.CancelledError):
+        with contextlib.suppress(QMPError, *TRIPPED_OVER, asyncio.CancelledError):
             await client.disconnect()
 
 
