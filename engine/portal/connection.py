@@ -20,6 +20,7 @@ from pathlib import Path
 
 from engine.errors import RpcTransportError
 from engine.fsutil import try_lock
+from engine.portal.frames import FrameGuard
 from guest.wire.constants import FLUSH_BYTES, HELLO_MAGIC, NONCE_BYTES, PORTAL_PORTS, REPLY_MAGIC
 
 RELAY_CHUNK_BYTES = 256 * 1024
@@ -132,7 +133,7 @@ class Relay:
                 return
             self._client = client
             threading.Thread(target=_pump, args=(client, self._port), name="portal-send", daemon=True).start()
-            _pump(self._port, client)
+            _pump(self._port, client, FrameGuard())
 
     def close(self) -> None:
         self._closing = True
@@ -166,12 +167,14 @@ def _is_own_process(client: socket.socket) -> bool:
     return bool(struct.unpack("3i", credentials)[0] == os.getpid())
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Copy until either side ends, then end both."""
+def _pump(source: socket.socket, sink: socket.socket, guard: FrameGuard | None = None) -> None:
+    """Copy until either side ends, or `guard` refuses what comes; then end both."""
     buffer = bytearray(RELAY_CHUNK_BYTES)
     view = memoryview(buffer)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RpcTransportError):
         while size := source.recv_into(buffer):
+            if guard is not None:
+                guard.check(view[:size])
             sink.sendall(view[:size])
     for end in (source, sink):
         with contextlib.suppress(OSError):

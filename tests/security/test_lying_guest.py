@@ -12,6 +12,7 @@ from tests.framework.fuzz_guest import Host
 from tests.framework.host_calls import hurry
 
 FOUND = {
+    100990: "a GOAWAY with an error code that does not exist: grpcio ends its process",
     1454: "a number of 5000 digits in a sparse map: ValueError",
     1462: "a sparse map that is no map, in what should be /etc/passwd: ValueError",
     2218: "the text of a GOAWAY, shown by grpcio as it came",
