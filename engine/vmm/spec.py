@@ -92,6 +92,7 @@ class Descriptors:
     """
 
     qmp: int
+    restore: int
     console: int
     events: int
     output: int
@@ -102,4 +103,4 @@ class Descriptors:
     @property
     def all(self) -> tuple[int, ...]:
         rest = tuple(fd for fd in (self.network, self.gateway) if fd is not None)
-        return (self.qmp, self.console, self.events, self.output, *self.portals, *rest)
+        return (self.qmp, self.restore, self.console, self.events, self.output, *self.portals, *rest)
