@@ -227,7 +227,7 @@ def test_large_upload_arrives_whole_in_bounded_memory(stage: Stage, version: str
             digest.update(piece)
     before = _peak_mib()
     done = stage.curl(
-        version, "-H", HEADER, "-H", "Expect:", "-T", str(source), "https://api.test/echo", timeout_s=60
+        version, "-H", HEADER, "-H", "Expect:", "-T", str(source), "https://api.test/echo", timeout_s=240
     )
     assert json.loads(done.stdout) == {"body_bytes": size, "sha256": digest.hexdigest(), "path": "/echo"}
     assert _peak_mib() - before < 48
