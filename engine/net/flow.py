@@ -113,12 +113,19 @@ Connect = Callable[[], Awaitable[Flow]]
 
 async def relay(near: Flow, far: Flow) -> None:
     """Carry bytes both ways until both directions have ended; one that is lost takes the other with it."""
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_carry(near, far))
-        group.create_task(_carry(far, near))
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(carry(near, far))
+            group.create_task(carry(far, near))
+    except* OSError:
+        near.abort()
+        far.abort()
+    finally:
+        far.close()
 
 
-async def _carry(source: Flow, sink: Flow) -> None:
+async def carry(source: Flow, sink: Flow) -> None:
+    """One direction, to its end."""
     while data := await source.read():
         await sink.write(data)
     await sink.write_eof()

@@ -15,21 +15,38 @@ from engine.errors import NetworkError, UnsupportedError
 from engine.model import PortSpec, Protocol
 from engine.net.plan import DNS_ADDRESS
 from engine.process import Command, find_program, start, terminate
-from guest.wire.constants import BOX_ADDRESS, BOX_MTU, BOX_PREFIX_LENGTH, HOST_ADDRESS
+from guest.wire.constants import (
+    BOX_ADDRESS,
+    BOX_ADDRESS6,
+    BOX_MTU,
+    BOX_PREFIX_LENGTH,
+    HOST_ADDRESS,
+    HOST_ADDRESS6,
+)
 
 
 def build_passt_argv(
-    binary: str, fd: int, ports: Sequence[PortSpec], *, host_access: bool = True, resolver: str | None = None
+    binary: str,
+    fd: int,
+    ports: Sequence[PortSpec],
+    *,
+    host_access: bool = True,
+    resolver: str | None = None,
+    ipv6: bool = False,
 ) -> tuple[str, ...]:
     """passt's argument vector for a box. The gateway's address is the host's loopback, unless `host_access` is off.
 
-    `resolver` is the host's name server that queries to DNS_ADDRESS are sent to.
+    `resolver` is the host's name server that queries to DNS_ADDRESS are sent to; `ipv6`: the host has it, so the box has too.
     """
     words = [
         binary, "--foreground", "--quiet", "--fd", str(fd),
         "--address", BOX_ADDRESS, "--netmask", str(BOX_PREFIX_LENGTH), "--gateway", HOST_ADDRESS,
         "--mtu", str(BOX_MTU), "--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra",
     ]  # fmt: skip
+    if ipv6:
+        words += ("--address", BOX_ADDRESS6, "--gateway", HOST_ADDRESS6)
+    else:
+        words.append("--ipv4-only")
     if resolver is not None:
         words += ("--dns", resolver, "--dns-forward", DNS_ADDRESS)
     if not host_access:
@@ -57,6 +74,7 @@ class Network:
         *,
         host_access: bool,
         resolver: str | None,
+        ipv6: bool,
         log_path: Path,
     ) -> None:
         """`far_end` is the end of the pair that is not the machine's; it is ours from now on. Raises UnsupportedError when
@@ -71,7 +89,7 @@ class Network:
         self._published = bool(ports)
         self._log_path = log_path
         self._argv = build_passt_argv(
-            binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver
+            binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver, ipv6=ipv6
         )
         self._process: asyncio.subprocess.Process | None = None
 

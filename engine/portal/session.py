@@ -71,6 +71,7 @@ class GuestSession:
         self.upload = call(channel.stream_unary, "Files", "Upload", wire.UploadReply)
         self.download = call(channel.unary_stream, "Files", "Download", wire.DownloadChunk)
         self.stat = call(unary, "Files", "Stat", wire.StatReply)
+        self.tunnel = call(channel.stream_stream, "Tunnels", "Connect", wire.TunnelChunk)
 
 
 @contextlib.asynccontextmanager

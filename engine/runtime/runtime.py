@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from engine import host
 from engine.errors import BoxliteError, InvalidArgumentError, InvalidStateError
-from engine.fsutil import remove_tree
 from engine.layout import Layout
 from engine.model import (
     BoxRecord,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from engine.runtime.housekeeping import BoxSize
     from engine.runtime.library import ImageLibrary
     from engine.runtime.link import BoxLink
+    from engine.runtime.network import BoxNetworks
     from engine.shim.lifeline import Shim
 
 
@@ -128,24 +128,9 @@ class Runtime:
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> BoxRecord:
         """Delete a box and its disk; with `volumes` its anonymous volumes too. Raises InvalidStateError for one that runs, unless `force`."""
-        record = await self.get(ref)
-        if record.status.is_active:
-            if not force:
-                raise InvalidStateError(
-                    f"it is {record.status}",
-                    hint=f"stop it first (`boxlite stop {record.name}`), or use `boxlite rm -f {record.name}`",
-                    box=record.name,
-                    operation="rm",
-                )
-            from engine.runtime import stopping
+        from engine.runtime.removing import remove_box
 
-            record = await stopping.stop_box(self._context, record, reason="rm -f", timeout_s=0.0, signum=9)
-        gone_by_itself = record.spec.auto_remove and await self._context.store.find(record.id) is None
-        if not gone_by_itself:
-            await records.remove_box(self._context, record)
-        if volumes:
-            await asyncio.to_thread(remove_tree, self.layout.anonymous_volumes(record.id))
-        return record
+        return await remove_box(self._context, await self.get(ref), force=force, volumes=volumes)
 
     # ------------------------------------------------------------ starting and stopping
 
@@ -366,6 +351,13 @@ class Runtime:
         record = await self.get(ref)
         async for entry in logs(self._context, record, follow=follow, tail=tail, since=since, until=until):
             yield entry
+
+    @property
+    def network(self) -> BoxNetworks:
+        """What boxes tried to reach, and tunnels to their ports."""
+        from engine.runtime.network import BoxNetworks
+
+        return BoxNetworks(self._context)
 
     async def metrics(self, ref: str) -> BoxMetrics:
         """What a running box uses now. Raises InvalidStateError when it does not run."""

@@ -49,6 +49,7 @@ from engine.runtime.guest import get_guest_files
 from engine.runtime.machines import check_cpus, choose_machine
 from engine.runtime.records import box_lock, settle
 from engine.runtime.requests import container_init_request, guest_init_request, published_ports
+from engine.runtime.restrictions import is_restricted, restriction_of
 from engine.runtime.shares import mounts_of, shares_of
 from engine.shim.headstart import note_machine
 from engine.shim.lifeline import Shim, start_shim
@@ -218,11 +219,16 @@ async def _plan(
         shape, template = await choose_machine(context.layout, context.config, spec, guest, context.progress)
     with watch.stage("box_config_ms"):
         network = None
+        ipv6 = False
         if spec.network.mode is NetworkMode.ENABLED:
+            restriction = restriction_of(spec) if is_restricted(spec) else None
+            ipv6 = host.has_ipv6()
             network = NetworkGrant(
                 ports=plan_ports(published_ports(spec, source.config)),
                 host_access=spec.network.host_access,
                 resolver=host.resolver(),
+                ipv6=ipv6,
+                restriction=restriction,
             )
         secrets = None
         if spec.secrets and network is not None and not files_only:
@@ -267,7 +273,7 @@ async def _plan(
         auto_delete_s=spec.auto_delete_s,
         restart=spec.restart,
         health=spec.health,
-        machine_request=guest_init_request(record, ephemeral=spec.auto_remove).SerializeToString(),
+        machine_request=guest_init_request(record, ephemeral=spec.auto_remove, ipv6=ipv6).SerializeToString(),
         container_request=container.SerializeToString(),
     )
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 
 from engine.errors import UnsupportedError
 from engine.model import BoxSpec
+from engine.runtime.restrictions import is_restricted, restriction_of
 
 
 def refuse_unsupported(spec: BoxSpec) -> None:
-    """Raises UnsupportedError for a spec whose promises could not be kept."""
-    network = spec.network
+    """Raises UnsupportedError for a spec whose promises could not be kept, InvalidArgumentError for a network rule that is
+    none."""
+    if is_restricted(spec):
+        restriction_of(spec)
     for asked, flag, instead in (
-        (network.allow_net, "--allow-net", "--network disabled closes the network altogether"),
-        (network.deny_net, "--deny-net", "--network disabled closes the network altogether"),
-        (spec.secrets, "--secret", "leave it out"),
-        (network.tx_kbps, "--net-tx-kbps", "leave it out"),
-        (network.rx_kbps, "--net-rx-kbps", "leave it out"),
         (spec.security.uid, "security uid", "leave it out"),
         (spec.security.gid, "security gid", "leave it out"),
         (spec.security.sandbox_profile, "security sandbox_profile", "leave it out"),

@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
-from engine.errors import BoxliteError, DeadlineError, EngineError
+from engine.errors import BoxliteError, DeadlineError, EngineError, InvalidStateError
 from engine.layout import BoxLayout
 from engine.net.passt import Network
+from engine.net.restricted import RestrictedNetwork
 from engine.shim.headstart import HeadStart, ReadyMachine
 from engine.shim.outputlog import CappedFile, OutputLog
-from engine.shim.plan import LaunchPlan
+from engine.shim.plan import LaunchPlan, NetworkGrant
 from engine.vmm.channels import chunks, events
 from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, start_machine
@@ -49,6 +50,7 @@ class Run:
         *,
         on_activity: Callable[[], None],
         on_full_disk: Callable[[], None] = lambda: None,
+        on_denial: Callable[[dict[str, str]], None] = lambda _: None,
     ) -> None:
         """`on_full_disk` is called when QEMU has halted the machine because a write to its disk found no space on the
         host. Nothing is lost by that: the write is done again when the machine continues."""
@@ -56,13 +58,14 @@ class Run:
         self._box = box
         self._on_activity = on_activity
         self._on_full_disk = on_full_disk
+        self._on_denial = on_denial
         loop = asyncio.get_running_loop()
         self._exited: asyncio.Future[dict[str, object]] = loop.create_future()
         self._over: asyncio.Future[str] = loop.create_future()
         self._ready: asyncio.Future[None] = loop.create_future()
         self._stop_reason: str | None = None
         self._machine: Machine | None = None
-        self._network: Network | None = None
+        self._network: Network | RestrictedNetwork | None = None
         self._monitor: Monitor | None = None
         self._resources = contextlib.AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
@@ -98,6 +101,7 @@ class Run:
 
     async def _start_anew(self) -> None:
         machine_end = None
+        restricted = self._plan.network is not None and self._plan.network.restriction is not None
         if self._plan.network is not None:
             machine_end, far_end = socket.socketpair()
             await self._open_network(far_end)
@@ -106,7 +110,8 @@ class Run:
             portals=[self._box.portal_socket(number) for number in range(PORTAL_PORTS)],
             security=self._plan.security,
             log_path=self._box.qemu_log,
-            network=machine_end,
+            network=None if restricted else machine_end,
+            gateway=machine_end if restricted else None,
         )
         self._follow(self._machine)
         if self._plan.vm.template is not None:
@@ -119,13 +124,7 @@ class Run:
         if grant is None:
             far_end.close()
             return
-        self._network = Network(
-            far_end,
-            grant.ports,
-            host_access=grant.host_access,
-            resolver=grant.resolver,
-            log_path=self._box.logs_dir / "network.log",
-        )
+        self._network = self._make_network(grant, far_end)
         await self._network.open()
         self._spawn(self._watch_network(self._network))
 
@@ -134,6 +133,34 @@ class Run:
         self._spawn(self._write_output(machine))
         self._spawn(self._follow_events(machine))
         self._spawn(self._watch_machine(machine))
+
+    def _make_network(self, grant: NetworkGrant, far_end: socket.socket) -> Network | RestrictedNetwork:
+        log_path = self._box.logs_dir / "network.log"
+        if grant.restriction is None:
+            return Network(
+                far_end,
+                grant.ports,
+                host_access=grant.host_access,
+                resolver=grant.resolver,
+                ipv6=grant.ipv6,
+                log_path=log_path,
+            )
+        return RestrictedNetwork(
+            far_end,
+            grant.restriction,
+            grant.ports,
+            box_name=self._plan.box_name,
+            log_path=self._box.connections_log,
+            own_log_path=log_path,
+            on_denial=self._on_denial,
+            secrets=self._plan.secrets,
+        )
+
+    async def network_counts(self) -> dict[str, object]:
+        """What a restricted box sent and received. Raises InvalidStateError for one that is not."""
+        if not isinstance(self._network, RestrictedNetwork):
+            raise InvalidStateError("its network is not restricted")
+        return await self._network.counts()
 
     async def _until_ready(self) -> None:
         """Until the agent of a machine that boots cold listens, or the machine is gone. Raises DeadlineError."""
@@ -268,7 +295,7 @@ class Run:
         await asyncio.sleep(0)  # its last events may be waiting in the channel
         self._end(f"the machine ended unexpectedly (status {status})")
 
-    async def _watch_network(self, network: Network) -> None:
+    async def _watch_network(self, network: Network | RestrictedNetwork) -> None:
         try:
             status = await network.run()
         except BoxliteError as error:

@@ -118,11 +118,12 @@ async def start_machine(
     security: SecurityOptions,
     log_path: Path,
     network: socket.socket | None = None,
+    gateway: socket.socket | None = None,
 ) -> Machine:
     """Start QEMU for `spec`, jailed as `security` says. Returns once the process exists, not once it runs.
 
-    `network` is the machine's end of the pair whose other end the network process has. QEMU's own messages go to
-    `log_path`. Raises EngineError when QEMU cannot be started.
+    `network` is the machine's end of the pair whose other end the network process has, `gateway` that of a restricted box's
+    network port. QEMU's own messages go to `log_path`. Raises EngineError when QEMU cannot be started.
     """
     binary = host.qemu_binary()
     listeners = [listen_unix(path) for path in portals]
@@ -135,6 +136,7 @@ async def start_machine(
         output=theirs[3].fileno(),
         portals=tuple(listener.fileno() for listener in listeners),
         network=None if network is None else network.fileno(),
+        gateway=None if gateway is None else gateway.fileno(),
     )
     command = Command(argv=build_qemu_argv(binary, spec, fds), pass_fds=fds.all)
     jail = machine_jail(spec, security, binary)
@@ -146,8 +148,9 @@ async def start_machine(
             end.close()
         raise EngineError(f"{jailed.argv[0]} could not be started: {error.strerror}") from error
     finally:
-        for end in (*theirs, *listeners, *([network] if network is not None else [])):
-            end.close()
+        for used in (*theirs, *listeners, network, gateway):
+            if used is not None:
+                used.close()
     for end in ours:
         end.setblocking(False)
     channels = Channels(qmp=ours[0], console=ours[1], events=ours[2], output=ours[3])
