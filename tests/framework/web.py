@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import queue
+import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -240,6 +243,7 @@ class LoopThread:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0.05)  # transports close in the loop's next turns
 
         self.run(cancel_all())
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -247,25 +251,64 @@ class LoopThread:
         self.loop.close()
 
 
-async def serve_web(application: WebApplication, certificate: Path) -> int:
-    """Serve HTTP/1.1 and HTTP/2 with TLS on loopback until the loop's tasks are cancelled; the port."""
+@dataclass
+class WebServer:
+    """Hypercorn on loopback, with HTTP/1.1 and HTTP/2 over TLS."""
+
+    port: int
+    _end: asyncio.Event
+    _task: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        self._end.set()
+        await self._task
+
+
+async def serve_web(application: WebApplication, certificate: Path, **settings: Any) -> WebServer:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
-    from hypercorn.logging import Logger
 
     config = Config()
     config.bind = ["127.0.0.1:0"]
     config.certfile = config.keyfile = str(certificate)
     config.alpn_protocols = ["h2", "http/1.1"]
     config.accesslog = config.errorlog = None
-    config.keep_alive_timeout = 60
-    started = asyncio.Event()
+    config.graceful_timeout = 0.2
+    for name, value in settings.items():
+        setattr(config, name, value)
+    end = asyncio.Event()
     sockets = config.create_sockets()
-    port: int = sockets.secure_sockets[0].getsockname()[1]
     config.create_sockets = lambda: sockets  # type: ignore[method-assign]
-    del Logger
-    asyncio.create_task(serve(application, config, shutdown_trigger=started.wait))  # type: ignore[arg-type] # noqa: RUF006
-    return port
+    port: int = sockets.secure_sockets[0].getsockname()[1]
+    task = asyncio.create_task(serve(application, config, shutdown_trigger=end.wait))  # type: ignore[arg-type]
+    return WebServer(port, end, task)
+
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def serve_raw(handler: Handler, certificate: Path, *protocols: str) -> int:
+    """Serve connections over TLS with a function that does what no proper server would; the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                await handler(reader, writer)
+        finally:
+            writer.close()
+
+    return await _listen(serve, context)
+
+
+async def _listen(handler: Handler, context: ssl.SSLContext | None = None) -> int:
+    """The port. The task that holds the server closes it when the loop is stopped."""
+    server = await asyncio.start_server(handler, "127.0.0.1", 0, ssl=context)
+    asyncio.get_running_loop().create_task(server.serve_forever()).set_name("listener")
+    return int(server.sockets[0].getsockname()[1])
 
 
 class TestGateway:
@@ -276,21 +319,33 @@ class TestGateway:
     def __init__(self, interceptor: Interceptor, servers: dict[str, int]) -> None:
         self.interceptor = interceptor
         self.servers = servers
-        self.results: list[Interception] = []
+        self.begun: list[str] = []
+        """Names whose connections were intercepted."""
+        self._ended: queue.SimpleQueue[Interception] = queue.SimpleQueue()
         self.refusal: Exception | None = None
         """What opening a connection fails with, if it does."""
+
+    def result(self) -> Interception:
+        """What came of the next connection that ended."""
+        return self._ended.get(timeout=15)
+
+    def forget(self) -> None:
+        self.begun.clear()
+        self._ended = queue.SimpleQueue()
+        self.refusal = None
 
     async def listen(self, port: int) -> int:
         """Listen as if it were `port`, on the port that is returned."""
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             flow = StreamFlow(reader, writer)
-            with contextlib.suppress(OSError):
-                await self._serve(flow, port)
-            flow.close()
+            try:
+                with contextlib.suppress(OSError):
+                    await self._serve(flow, port)
+            finally:
+                flow.close()
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
-        return int(server.sockets[0].getsockname()[1])
+        return await _listen(accept)
 
     async def _serve(self, flow: Flow, port: int) -> None:
         received = b""
@@ -306,10 +361,13 @@ class TestGateway:
             return StreamFlow(*await asyncio.open_connection("127.0.0.1", self.servers[name or ""]))
 
         if self.interceptor.wants(name, port):
-            self.results.append(await self.interceptor.intercept(flow, target, connect))
+            self.begun.append(name or "")
+            self._ended.put(await self.interceptor.intercept(flow, target, connect))
         else:
+            far = await connect()
             with contextlib.suppress(ExceptionGroup):
-                await relay(flow, await connect())
+                await relay(flow, far)
+            far.close()
 
 
 def secret(name: str, value: str, *hosts: str, placeholder: str = "") -> Secret:
@@ -325,12 +383,36 @@ class Stage:
     gateway: TestGateway
     ports: dict[int, int]
     box_ca: Path
-    server_ca: Path
+    authority: TestAuthority
     thread: LoopThread
-    secrets: tuple[Secret, ...]
+    names: tuple[str, ...]
 
-    def client_context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.box_ca))
+    def curl(
+        self, *words: str, port: int = 443, timeout_s: float = 20.0
+    ) -> subprocess.CompletedProcess[bytes]:
+        """curl as in the box: every name leads to the gateway, and both authorities are trusted."""
+        bundle = self.box_ca.with_name("bundle.pem")
+        bundle.write_bytes(self.box_ca.read_bytes() + self.authority.certificate.read_bytes())
+        return subprocess.run(
+            ("curl", "-sS", "--noproxy", "*", "--cacert", str(bundle), "--max-time", str(timeout_s),
+             "--connect-to", f"::127.0.0.1:{self.ports[port]}", *words),
+            capture_output=True, timeout=timeout_s + 5, check=False,
+        )  # fmt: skip
+
+    def client(self, name: str, *protocols: str, port: int = 443) -> ssl.SSLSocket:
+        """A TLS connection as the box would open it."""
+        context = ssl.create_default_context(cafile=str(self.box_ca))
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        context.load_verify_locations(self.authority.certificate)
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
+        plain = socket.create_connection(("127.0.0.1", self.ports[port]), timeout=10)
+        return context.wrap_socket(plain, server_hostname=name)
+
+    def serve(self, name: str, handler: Handler, *protocols: str) -> None:
+        """Let a function be the server of a name."""
+        port = self.thread.run(serve_raw(handler, self.authority.issue(name), *protocols))
+        self.gateway.servers[name] = port
 
 
 @contextlib.contextmanager
@@ -340,17 +422,15 @@ def open_stage(directory: Path, secrets: tuple[Secret, ...], names: tuple[str, .
     try:
         authority = TestAuthority(directory)
         application = WebApplication()
-        port = thread.run(serve_web(application, authority.issue(*names)))
-        box_authority = generate_authority(
-            "test", [host for secret in secrets for host, _ in secret.spec.targets]
-        )
+        server = thread.run(serve_web(application, authority.issue(*names)))
+        hosts = [host for secret in secrets for host, _ in secret.spec.targets]
+        box_authority = generate_authority("test", hosts)
         box_ca = directory / "box.pem"
         box_ca.write_text(box_authority.certificate_pem)
-        interceptor = Interceptor(
-            SecretsGrant(secrets=secrets, authority=box_authority, ca_file=str(authority.certificate))
-        )
-        gateway = TestGateway(interceptor, dict.fromkeys(names, port))
+        grant = SecretsGrant(secrets=secrets, authority=box_authority, ca_file=str(authority.certificate))
+        gateway = TestGateway(Interceptor(grant), dict.fromkeys(names, server.port))
         ports = {number: thread.run(gateway.listen(number)) for number in (443, 8443)}
-        yield Stage(application, gateway, ports, box_ca, authority.certificate, thread, secrets)
+        yield Stage(application, gateway, ports, box_ca, authority, thread, names)
+        thread.run(server.stop())
     finally:
         thread.stop()

@@ -65,7 +65,7 @@ class _Side:
         try:
             self.http.receive_data(data)
         except h11.RemoteProtocolError as error:
-            raise ProtocolViolationError(str(error)) from error
+            raise ProtocolViolationError(str(error), error.error_status_hint) from error
         return bool(data)
 
     async def next_event(self) -> h11.Event | type[h11.PAUSED]:
@@ -82,7 +82,7 @@ class _Side:
         try:
             event = self.http.next_event()
         except h11.RemoteProtocolError as error:
-            raise ProtocolViolationError(str(error)) from error
+            raise ProtocolViolationError(str(error), error.error_status_hint) from error
         return None if event is h11.NEED_DATA else cast("h11.Event | type[h11.PAUSED]", event)
 
     async def send(self, event: h11.Event) -> None:
@@ -128,7 +128,8 @@ class Http1Relay:
                     return
                 first = False
         except ProtocolViolationError as error:
-            await self._refuse(Refusal(status=400, reason=f"the request cannot be passed on: {error}"))
+            reason = f"the request cannot be passed on: {error}"
+            await self._refuse(Refusal(status=error.status, reason=reason))
         finally:
             await self._box.release()
             await self._server.release()

@@ -27,7 +27,11 @@ class Refusal:
 
 
 class ProtocolViolationError(Exception):
-    """What came is not the protocol that was agreed on."""
+    """What came is not the protocol that was agreed on. `status` is what HTTP calls that."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 def check_request(
