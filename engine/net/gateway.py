@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 NAME_TIMEOUT_S = 10.0
 """How long a program may take to say a name where it has to."""
-SPEECH_TIMEOUT_S = 2.0
-"""How long a refusal waits for the first bytes, which tell how to say it."""
+SPEECH_TIMEOUT_S = 1.0
+"""How long a refusal waits for the first bytes, which tell how to say it; on ports where clients speak first, longer."""
+CLIENT_FIRST_PORTS = frozenset({80, 443, 853, 3000, 5000, 8000, 8080, 8443, 8888})
 CONNECT_TIMEOUT_S = 10.0
 STREAM_LIMIT_BYTES = 1024 * 1024
 _HOST_ADDRESSES = ("127.0.0.1", "::1")
@@ -141,7 +142,8 @@ class Gateway:
         if refusal is not None:
             self._deny(attempt, refusal)
             if attempt.hello is Hello.UNREAD:  # it was refused unheard, but is to be told in its own words
-                speech = (await _read(channel, SPEECH_TIMEOUT_S)).speech
+                first = channel.port in CLIENT_FIRST_PORTS
+                speech = (await _read(channel, NAME_TIMEOUT_S if first else SPEECH_TIMEOUT_S)).speech
             await refuse(channel, speech, refusal, _text(attempt))
             return
         if self._interceptor is not None and self._interceptor.wants(target.name, target.port):

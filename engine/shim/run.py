@@ -16,6 +16,7 @@ from engine.errors import BoxliteError, DeadlineError, EngineError, InvalidState
 from engine.layout import BoxLayout, Layout
 from engine.net.passt import Network
 from engine.net.restricted import RestrictedNetwork
+from engine.shim.gateway_jail import in_gateway_jail
 from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan, NetworkGrant
@@ -160,6 +161,11 @@ class Run:
             own_log_path=log_path,
             on_denial=self._on_denial,
             secrets=self._plan.secrets,
+            wrap=in_gateway_jail(
+                self._box,
+                enabled=self._plan.security.jailer_enabled,
+                ca_file=None if self._plan.secrets is None else self._plan.secrets.ca_file,
+            ),
         )
 
     async def network_counts(self) -> dict[str, object]:
