@@ -8,7 +8,7 @@
     bases/rootfs-ID-SIZE/     the same, made for a box with --rootfs; goes with its last box
     templates/KEY/            state, memory, template.json
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
-    boxes/ID/                 config.json, disk.qcow2, lock, exit.json
+    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start
         sockets/              portal-N.sock, portal-N.lock, qmp.sock
         logs/                 console.log, output.log, qemu.log, shim.log
         mounts/               what the machine sees over 9p
@@ -17,6 +17,7 @@
     locks/                    one file per thing that is built once
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
     logs/boxlite.log
+    usual-machine             the machine most boxes have: the next one gets a head start with it
     accel.json                accelerators found not to work, for this boot of the host
 """
 
@@ -52,6 +53,11 @@ class BoxLayout:
     @property
     def exit_path(self) -> Path:
         return self.root / "exit.json"
+
+    @property
+    def head_start_path(self) -> Path:
+        """Says in which directory the box's machine was started, if that was before it was the box's."""
+        return self.root / "head-start"
 
     @property
     def sockets_dir(self) -> Path:
@@ -146,6 +152,10 @@ class Layout:
     @property
     def db_dir(self) -> Path:
         return self.home / "db"
+
+    @property
+    def usual_machine_path(self) -> Path:
+        return self.home / "usual-machine"
 
     @property
     def boxes_db(self) -> Path:

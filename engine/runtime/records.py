@@ -18,7 +18,7 @@ from engine.model import BoxRecord, BoxSpec, BoxState, BoxStatus, utc_now
 from engine.process import is_alive
 from engine.runtime.context import Context
 from engine.runtime.directories import make_directories, new_directory, sweep_strays
-from engine.vmm.leftovers import kill_leftovers
+from engine.vmm.leftovers import kill_leftovers_of_box
 
 ACTIVE = (BoxStatus.RUNNING, BoxStatus.STOPPING, BoxStatus.PAUSED)
 LOST_CODE = 137
@@ -38,7 +38,7 @@ async def settle(context: Context, record: BoxRecord) -> BoxRecord:
     """The record as it is in truth: an active box whose shim is gone (killed, host rebooted) becomes stopped."""
     if not record.status.is_active or has_process(record):
         return record
-    await asyncio.to_thread(kill_leftovers, context.layout.box(record.id).disk_path)
+    await asyncio.to_thread(kill_leftovers_of_box, context.layout.box(record.id))
     try:
         return await context.store.transition(
             record.id,
