@@ -11,11 +11,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.cappedfile import CappedFile
 from engine.errors import BoxliteError, DeadlineError, EngineError
 from engine.layout import BoxLayout, Layout
 from engine.net.passt import Network
 from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
-from engine.shim.outputlog import CappedFile, OutputLog
+from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan
 from engine.vmm.channels import chunks, events
 from engine.vmm.leftovers import kill_leftovers_of_box
@@ -157,7 +158,7 @@ class Run:
         event = self._exited.result()
         code = event.get("exit_code")
         return Ending(
-            exit_code=code if isinstance(code, int) and 0 <= code <= 255 else 255,
+            exit_code=code if type(code) is int and 0 <= code <= 255 else 255,
             oom_killed=event.get("oom_killed") is True,
             reason=self._stop_reason or "the main command ended",
         )
@@ -238,7 +239,7 @@ class Run:
             self._over.set_result(cause)
 
     async def _write_console(self, machine: Machine) -> None:
-        with contextlib.closing(CappedFile(self._box.console_log)) as log:
+        with contextlib.closing(CappedFile(self._box.console_log, cap_bytes=CONSOLE_CAP_BYTES)) as log:
             async for chunk in chunks(machine.channels.console):
                 with contextlib.suppress(OSError):  # a full disk costs the log, not the box
                     log.write(chunk)
@@ -268,8 +269,9 @@ class Run:
         """BLOCK_IO_ERROR with the action "stop" is a full disk: other errors are reported to the guest (qemu(1),
         `werror=enospc`)."""
         async for event in monitor.events():
-            if event.get("event") == "BLOCK_IO_ERROR" and event.get("data", {}).get("action") == "stop":
-                self._on_full_disk()
+            match event:
+                case {"event": "BLOCK_IO_ERROR", "data": {"action": "stop"}}:
+                    self._on_full_disk()
 
     async def _watch_machine(self, machine: Machine) -> None:
         status = await machine.process.wait()
