@@ -17,6 +17,7 @@ from guest.cgroups import limit_box, setup_cgroups
 from guest.container import Container
 from guest.http2 import PortalServer
 from guest.identity import prepare_network
+from guest.lanes import Lane, Lanes
 from guest.orders import Orders
 from guest.ports import Port as SerialPort
 from guest.ports import PortalPort, PortPoller, find_ports
@@ -29,6 +30,8 @@ from guest.sessions import Sessions
 from guest.warmup import warm_up
 from guest.wire.constants import (
     EVENTS_PORT_NAME,
+    LANE_PORT_NAME,
+    LANES,
     MAIN_EXECUTION,
     MAX_EVENT_BYTES,
     OUTPUT_FRAME_BYTES,
@@ -111,12 +114,13 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     )  # fmt: skip
     events.on_order = Orders(container).obey
     guest = GuestService(container)
+    lanes = Lanes()
     server = PortalServer(
         [
             guest,
             ContainerService(container, guest),
-            ExecutionService(container, sessions, events.activity),
-            FilesService(container, reaper, events.activity),
+            ExecutionService(container, sessions, lanes, events.activity),
+            FilesService(container, reaper, lanes, events.activity),
         ],
         config=Configuration(
             _keepalive_time=None,
@@ -130,6 +134,9 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     for number in range(PORTAL_PORTS):
         device = os.open(paths[PORTAL_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         poller.register(PortalPort(device, server.new_connection))
+    for number in range(LANES):
+        device = os.open(paths[LANE_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        poller.register(Lane(device, lanes))
     prepare_network()
     await warm_up(server.new_connection, reaper, box)
     gc.collect()

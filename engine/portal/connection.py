@@ -57,8 +57,9 @@ def _wait_lock(path: Path) -> int:
     return fd
 
 
-def greet(port: socket.socket) -> None:
-    """Exchange the nonce, so that no byte of an earlier client is taken for ours, in either direction. Blocks.
+def greet(port: socket.socket, magic: bytes = HELLO_MAGIC, ticket: bytes = b"") -> None:
+    """Exchange the nonce, so that no byte of an earlier client is taken for ours, in either direction. Blocks. A lane has a
+    magic of its own and a ticket behind the nonce.
 
     Raises RpcTransportError when the machine does not answer or goes away.
     """
@@ -70,7 +71,7 @@ def greet(port: socket.socket) -> None:
         window = b""
         port.settimeout(patience_s)
         try:
-            port.sendall((b"" if attempt == 0 else bytes(FLUSH_BYTES)) + HELLO_MAGIC + nonce)
+            port.sendall((b"" if attempt == 0 else bytes(FLUSH_BYTES)) + magic + nonce + ticket)
             while answer not in window:
                 # Byte-exact: nothing after the answer may be taken in, it belongs to HTTP/2.
                 wanted = len(answer) if not window else _missing(window, answer)

@@ -12,6 +12,7 @@ from engine.vmm.spec import Descriptors, Shape, VmSpec
 from guest.wire.constants import (
     BOX_DISK_SERIAL,
     EVENTS_PORT_NAME,
+    LANE_PORT_NAME,
     OUTPUT_PORT_NAME,
     PORTAL_PORT_NAME,
     ROOT_DISK_SERIAL,
@@ -116,6 +117,7 @@ def _channels(fds: Descriptors) -> tuple[str, ...]:
     ]  # fmt: skip
     ports = [("events", fds.events, False, EVENTS_PORT_NAME), ("output", fds.output, False, OUTPUT_PORT_NAME)]
     ports += [(f"portal{n}", fd, True, PORTAL_PORT_NAME.format(n)) for n, fd in enumerate(fds.portals)]
+    ports += [(f"lane{n}", fd, True, LANE_PORT_NAME.format(n)) for n, fd in enumerate(fds.lanes)]
     for number, (chardev, fd, listening, name) in enumerate(ports, start=1):
         server = ",server=on,wait=off" if listening else ""
         words += ("-chardev", f"socket,id={chardev},fd={fd}{server}")

@@ -117,6 +117,7 @@ async def start_machine(
     spec: VmSpec,
     *,
     portals: Sequence[Path],
+    lanes: Sequence[Path],
     security: SecurityOptions,
     log_path: Path,
     network: socket.socket | None = None,
@@ -127,7 +128,8 @@ async def start_machine(
     `log_path`. Raises EngineError when QEMU cannot be started.
     """
     binary = host.qemu_binary()
-    listeners = [listen_unix(path) for path in portals]
+    listeners = [listen_unix(path) for path in (*portals, *lanes)]
+    listening = [listener.fileno() for listener in listeners]
     pairs = [socket.socketpair() for _ in range(4)]
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     fds = Descriptors(
@@ -135,7 +137,8 @@ async def start_machine(
         console=theirs[1].fileno(),
         events=theirs[2].fileno(),
         output=theirs[3].fileno(),
-        portals=tuple(listener.fileno() for listener in listeners),
+        portals=tuple(listening[: len(portals)]),
+        lanes=tuple(listening[len(portals) :]),
         network=None if network is None else network.fileno(),
     )
     command = Command(argv=build_qemu_argv(binary, spec, fds), pass_fds=fds.all)

@@ -11,6 +11,7 @@ from grpclib.server import Stream
 
 from guest.container import Container
 from guest.errors import GuestError
+from guest.lanes import Lanes
 from guest.requests import ExecutionRequest
 from guest.services.calls import streaming, unary
 from guest.services.requests import exit_status
@@ -30,9 +31,12 @@ _HEARTBEAT_S = 1.0
 class ExecutionService:
     """`activity` is told of everything a person or program does with the box."""
 
-    def __init__(self, container: Container, sessions: Sessions, activity: Callable[[], None]) -> None:
+    def __init__(
+        self, container: Container, sessions: Sessions, lanes: Lanes, activity: Callable[[], None]
+    ) -> None:
         self._container = container
         self._sessions = sessions
+        self._lanes = lanes
         self._activity = activity
         self._heartbeat: asyncio.TimerHandle | None = None
 
