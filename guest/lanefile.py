@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import select
+import time
 from collections import deque
 
-from guest.ports import READ_PIECE, WRITE_PIECE
+from guest.ports import GATHER_BYTES, GATHER_S, READ_PIECE, WRITE_PIECE
 from guest.wire.constants import LANE_HEADER
 from guest.wire.frames import FrameError, FrameParser
 
@@ -31,6 +32,7 @@ class LaneSource:
         self._parser = FrameParser()
         self._parts: deque[memoryview] = deque()
         self._ended = False
+        self._got_little = False
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes; empty only at the end. Raises OSError when the client goes away before."""
@@ -67,6 +69,8 @@ class LaneSource:
             raise OSError(errno.EPROTO, f"not a frame: {error}") from error
 
     def _receive(self) -> int:
+        if self._got_little:
+            time.sleep(GATHER_S)
         while True:
             try:
                 count = os.readv(self._fd, self._pieces)
@@ -75,6 +79,7 @@ class LaneSource:
                 continue
             if not count:
                 raise _lost()
+            self._got_little = count < GATHER_BYTES
             return count
 
 

@@ -12,7 +12,7 @@ import select
 from collections.abc import AsyncIterator, Iterator
 
 from guest.errors import GuestError
-from guest.ports import Port, Preamble
+from guest.ports import GATHER_BYTES, GATHER_S, Port, Preamble
 from guest.wire.constants import LANE_HEADER, LANE_MAGIC, NONCE_BYTES, REPLY_MAGIC, TICKET_BYTES
 from guest.wire.frames import FrameError, FrameParser
 
@@ -109,6 +109,8 @@ class Lane(Port):
                         yield part
                 except FrameError as error:
                     raise GuestError("invalid_argument", f"not a frame: {error}") from error
+                if len(received) < GATHER_BYTES:
+                    await asyncio.sleep(GATHER_S)
 
     async def _change(self) -> None:
         if self._gone:

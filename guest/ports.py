@@ -25,6 +25,11 @@ READ_PIECE = 4096
 _READ_BYTES = 256 * 1024
 WRITE_PIECE = 32 * 1024
 _WRITE_PIECES = 16
+GATHER_BYTES = 64 * 1024
+GATHER_S = 0.001
+"""Whoever reads a stream and got less than GATHER_BYTES waits that long: the host fills a page at a time, and many in one
+read cost little more than one. The device has room for 512 KiB meanwhile."""
+
 _HIGH_WATER = 512 * 1024
 _LOW_WATER = 128 * 1024
 _WRITE_RETRY_S = 0.2

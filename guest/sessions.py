@@ -162,7 +162,7 @@ class Execution:
 
     # ------------------------------------------------------------ input
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Give `data` to the command's stdin, waiting for it to read. Raises GuestError when it reads no more."""
         async with self._stdin_lock:
             view = memoryview(data)

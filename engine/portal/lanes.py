@@ -76,8 +76,9 @@ class Lane:
 
 
 @contextlib.asynccontextmanager
-async def open_lane(sockets_dir: Path) -> AsyncIterator[Lane | None]:
-    """A lane into the machine whose sockets are there; None when all are taken.
+async def open_lane(sockets_dir: Path, ticket: bytes | None = None) -> AsyncIterator[Lane | None]:
+    """A lane into the machine whose sockets are there, with a ticket that the box may know already; None when all are
+    taken.
 
     Raises RpcTransportError when the machine is gone or does not answer.
     """
@@ -87,7 +88,7 @@ async def open_lane(sockets_dir: Path) -> AsyncIterator[Lane | None]:
         return
     number, lock_fd = leased
     try:
-        ticket = secrets.token_bytes(TICKET_BYTES)
+        ticket = ticket or new_ticket()
         port = await asyncio.to_thread(_connect, sockets_dir / f"lane-{number}.sock", ticket)
         try:
             yield Lane(port, ticket)
@@ -95,6 +96,10 @@ async def open_lane(sockets_dir: Path) -> AsyncIterator[Lane | None]:
             port.close()
     finally:
         os.close(lock_fd)
+
+
+def new_ticket() -> bytes:
+    return secrets.token_bytes(TICKET_BYTES)
 
 
 def _lease(sockets_dir: Path) -> tuple[int, int] | None:
