@@ -91,8 +91,8 @@ class Lane(Port):
         while self.queued_bytes > _HIGH_WATER:
             await self._change()
 
-    async def receive(self) -> AsyncIterator[memoryview]:
-        """The parts of stream 1 up to its end. Raises GuestError when the client goes away before."""
+    async def receive(self) -> AsyncIterator[list[memoryview]]:
+        """The parts of stream 1 up to its end, as many at once as have arrived. Raises GuestError when the client goes away before."""
         parser = FrameParser()
         while True:
             self._changed.clear()
@@ -103,12 +103,13 @@ class Lane(Port):
                 raise _lost()
             else:
                 try:
-                    for _, part in parser.feed(memoryview(received)):
-                        if not part:
-                            return
-                        yield part
+                    parts = [part for _, part in parser.feed(memoryview(received))]
                 except FrameError as error:
                     raise GuestError("invalid_argument", f"not a frame: {error}") from error
+                ended = not parts[-1] if parts else False
+                yield [part for part in parts if part]
+                if ended:
+                    return
                 if len(received) < GATHER_BYTES:
                     await asyncio.sleep(GATHER_S)
 

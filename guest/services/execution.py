@@ -148,10 +148,10 @@ class ExecutionService:
     async def _input_from_lane(self, ticket: bytes, execution: Execution) -> int:
         accepted = 0
         async with self._lanes.taken(ticket) as lane:
-            async for part in lane.receive():
+            async for parts in lane.receive():
                 self._activity()
-                await execution.write(part)
-                accepted += len(part)
+                await execution.write(*parts)
+                accepted += sum(len(part) for part in parts)
         return accepted
 
     async def wait(self, request: pb.WaitRequest) -> pb.WaitReply:
