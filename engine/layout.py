@@ -17,6 +17,7 @@
     locks/                    one file per thing that is built once
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
     logs/boxlite.log
+    usual-machine             the machine most boxes have: the next one gets a head start with it
     accel.json                accelerators found not to work, for this boot of the host
 """
 
@@ -149,6 +150,10 @@ class Layout:
     @property
     def db_dir(self) -> Path:
         return self.home / "db"
+
+    @property
+    def usual_machine_path(self) -> Path:
+        return self.home / "usual-machine"
 
     @property
     def boxes_db(self) -> Path:

@@ -16,6 +16,7 @@ Events port, one JSON object a line of at most MAX_EVENT_BYTES. Agent → shim:
 Shim → agent:
     {"op": "stop", "signal": N, "grace_ms": N}                end the main command: the signal, SIGKILL after the grace
     {"op": "signal", "signal": N}                             to the main command
+    {"op": "warm"}                                            no client is expected yet: get ready for one
 Lanes: ports that carry bulk bytes past HTTP/2, for a call that names one by its ticket. The client sends LANE_MAGIC,
 NONCE_BYTES random bytes and the ticket; the agent answers as on a portal port. Then frames go one way: LANE_HEADER
 (stream 1 or 2, length up to LANE_FRAME_BYTES) and data; length 0 ends that stream. A call that could not get a lane

@@ -1,0 +1,149 @@
+"""A machine started before it is known which box it will be: claimed by a box that needs just that machine, or ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engine.errors import BoxliteError
+from engine.fsutil import write_atomic
+from engine.layout import BoxLayout, Layout
+from engine.model import DEFAULT_CPUS, DEFAULT_MEMORY_MIB, SecurityOptions
+from engine.process import Child
+from engine.shim.usual import CHANNELS, SOCKET_PREFIX, UsualMachine, encode_note
+from engine.vmm.leftovers import kill_leftovers
+from engine.vmm.machine import Machine, machine_command, open_channels
+from engine.vmm.monitor import Monitor, open_monitor
+from engine.vmm.restore import build_restore_script, wait_restore_accepted
+from engine.vmm.spec import Descriptors, VmSpec
+from guest.wire.constants import LANES, PORTAL_PORTS
+
+
+def note_machine(layout: Layout, spec: VmSpec, security: SecurityOptions, machine: Machine) -> None:
+    """Remember the machine of a box that came up, if the next box's may be the same. A note that cannot be written is
+    none: the next start is slower."""
+    if not _is_common(spec, security) or spec.template is None:
+        return
+    fds = machine.fds
+    numbers = [
+        fds.qmp,
+        fds.restore,
+        fds.console,
+        fds.events,
+        fds.output,
+        fds.network or -1,
+        *fds.portals,
+        *fds.lanes,
+    ]
+    note = encode_note(spec.share_path, build_restore_script(spec.template.state_path), numbers, machine.argv)
+    with contextlib.suppress(OSError, BoxliteError):
+        write_atomic(layout.usual_machine_path, note)
+
+
+def _is_common(spec: VmSpec, security: SecurityOptions) -> bool:
+    """Is this what a box gets that asks for nothing, with nothing about it that only its own box has?"""
+    return (
+        spec.template is not None
+        and (spec.shape.cpus, spec.shape.memory_mib) == (DEFAULT_CPUS, DEFAULT_MEMORY_MIB)
+        and spec.shape.network
+        and not spec.shares
+        and security.jailer_enabled
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyMachine:
+    """A restored machine without a disk, and what goes with it. Whoever has it ends it."""
+
+    machine: Machine
+    monitor: Monitor
+    resources: contextlib.AsyncExitStack
+    network: socket.socket
+
+
+class HeadStart:
+    """The usual machine on its way, until a box claims it."""
+
+    def __init__(self, usual: UsualMachine) -> None:
+        self._directory = Path(usual.directory)
+        self._lock = usual.lock
+        self._far_end = usual.far_end
+        self._machine = Machine(
+            process=Child(usual.pid),
+            channels=open_channels(usual.ends),
+            argv=tuple(usual.argv),
+            fds=_descriptors(usual.fds),
+        )
+        self._resources = contextlib.AsyncExitStack()
+        self._restoring = asyncio.ensure_future(self._restore())
+
+    async def _restore(self) -> Monitor:
+        channels = self._machine.channels
+        monitor = await self._resources.enter_async_context(open_monitor(channels.qmp))
+        await wait_restore_accepted(channels.restore)
+        await monitor.wait_restored()
+        return monitor
+
+    async def claim(self, spec: VmSpec, security: SecurityOptions, box: BoxLayout) -> ReadyMachine | None:
+        """The machine, its sockets and its log moved into the box's directory; None, and nothing left of it, when the box
+        needs another or it did not come up."""
+        try:
+            if not self._fits(spec, security):
+                await self.discard()
+                return None
+            monitor = await self._restoring
+            for number, place in enumerate(_listening(box)):
+                (self._directory / f"{SOCKET_PREFIX}{number}.sock").rename(place)
+            (self._directory / "qemu.log").replace(box.qemu_log)
+        except (BoxliteError, OSError, ValueError):
+            await self.discard()
+            return None
+        self._forget()
+        return ReadyMachine(
+            machine=self._machine,
+            monitor=monitor,
+            resources=self._resources.pop_all(),
+            network=self._far_end,
+        )
+
+    def _fits(self, spec: VmSpec, security: SecurityOptions) -> bool:
+        if not _is_common(spec, security):
+            return False
+        wanted = replace(spec, share_path=str(self._directory / "mounts"))
+        return machine_command(wanted, security, self._machine.fds).argv == self._machine.argv
+
+    async def discard(self) -> None:
+        """End the machine, with nothing left of it."""
+        self._machine.kill_now()
+        self._restoring.cancel()
+        results = await asyncio.gather(self._restoring, return_exceptions=True)
+        await self._resources.aclose()
+        await self._machine.kill()
+        if not isinstance(results[0], Monitor):  # QEMU may not have begun: see engine.vmm.leftovers
+            await asyncio.to_thread(kill_leftovers, self._directory)
+        self._far_end.close()
+        self._forget()
+
+    def _forget(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _listening(box: BoxLayout) -> list[Path]:
+    """The sockets a machine listens on, in the order of its descriptors."""
+    portals = [box.portal_socket(number) for number in range(PORTAL_PORTS)]
+    return portals + [box.lane_socket(number) for number in range(LANES)]
+
+
+def _descriptors(numbers: list[int]) -> Descriptors:
+    qmp, restore, console, events, output, network = numbers[: CHANNELS + 1]
+    listening = numbers[CHANNELS + 1 :]
+    return Descriptors(
+        qmp=qmp, restore=restore, console=console, events=events, output=output, network=network,
+        portals=tuple(listening[:PORTAL_PORTS]), lanes=tuple(listening[PORTAL_PORTS:]),
+    )  # fmt: skip
