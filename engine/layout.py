@@ -8,7 +8,7 @@
     bases/rootfs-ID-SIZE/     the same, made for a box with --rootfs; goes with its last box
     templates/KEY/            state, memory, template.json
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
-    boxes/ID/                 config.json, disk.qcow2, lock, exit.json
+    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start
         sockets/              portal-N.sock, portal-N.lock, the same for lane-N, qmp.sock
         logs/                 console.log, output.log, qemu.log, shim.log
         mounts/               what the machine sees over 9p
@@ -53,6 +53,11 @@ class BoxLayout:
     @property
     def exit_path(self) -> Path:
         return self.root / "exit.json"
+
+    @property
+    def head_start_path(self) -> Path:
+        """Says in which directory the box's machine was started, if that was before it was the box's."""
+        return self.root / "head-start"
 
     @property
     def sockets_dir(self) -> Path:

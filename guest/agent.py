@@ -14,7 +14,8 @@ from typing import Any
 from grpclib.config import Configuration
 
 from guest.cgroups import limit_box, setup_cgroups
-from guest.container import Container
+from guest.container import Container, make_identity_dir
+from guest.device_filter import DeviceFilter
 from guest.http2 import PortalServer
 from guest.identity import prepare_network
 from guest.lanes import Lane, Lanes
@@ -102,6 +103,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     """Serve the portal for the rest of the machine's life."""
     loop = asyncio.get_running_loop()
     work_dir.mkdir(exist_ok=True, mode=0o700)
+    make_identity_dir(work_dir)
     _, box = setup_cgroups()
     reaper = Reaper()
     reaper.install(loop)
@@ -109,8 +111,11 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     paths = find_ports()
     events = EventPort(os.open(paths[EVENTS_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
     output = OutputPort(os.open(paths[OUTPUT_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK), sessions)
+    devices = DeviceFilter(box)
+    devices.attach()
     container = Container(
         reaper=reaper, sessions=sessions, cgroup=box, work_dir=work_dir, notify=events.send, on_output=output.send,
+        devices=devices,
     )  # fmt: skip
     guest = GuestService(container)
     lanes = Lanes()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from engine.errors import InvalidStateError, RpcTransportError
 from engine.model import ExitStatus, TerminalSize
-from engine.portal.failures import printable, translated
+from engine.portal.failures import translated
 from engine.portal.input import InputSender
 from engine.portal.output import OutputStream, read_outputs
+from engine.shown import printable
 from guest.wire import portal_pb2 as wire
 
 if TYPE_CHECKING:

@@ -81,8 +81,8 @@ class InputSender:
         while (data := await self._queue.get()) is not None:
             if lane is None:
                 yield wire.Input(data=data)
-            else:
-                await lane.send(data)
+            elif not await lane.send(data):
+                return  # the call knows why
         if lane is not None:
             await lane.end()
 

@@ -31,23 +31,25 @@ class Lane:
         self._port = port
         self.ticket = ticket
 
-    async def send(self, data: bytes) -> None:
-        """Send bytes of stream 1, waiting while the box does not take them. Raises RpcTransportError when the box is gone,
-        or the lane was given up."""
-        loop = asyncio.get_running_loop()
-        try:
-            for start in range(0, len(data), LANE_FRAME_BYTES):
-                part = data[start : start + LANE_FRAME_BYTES]
-                await loop.sock_sendall(self._port, LANE_HEADER.pack(1, len(part)) + part)
-        except OSError as error:
-            raise RpcTransportError("the connection to the machine was lost") from error
+    async def send(self, data: bytes) -> bool:
+        """Send bytes of stream 1, waiting while the box does not take them; False when it is gone, or the lane was given
+        up."""
+        for start in range(0, len(data), LANE_FRAME_BYTES):
+            part = data[start : start + LANE_FRAME_BYTES]
+            if not await self._send(LANE_HEADER.pack(1, len(part)) + part):
+                return False
+        return True
 
-    async def end(self) -> None:
+    async def end(self) -> bool:
         """Tell that stream 1 is over."""
+        return await self._send(LANE_HEADER.pack(1, 0))
+
+    async def _send(self, frame: bytes) -> bool:
         try:
-            await asyncio.get_running_loop().sock_sendall(self._port, LANE_HEADER.pack(1, 0))
-        except OSError as error:
-            raise RpcTransportError("the connection to the machine was lost") from error
+            await asyncio.get_running_loop().sock_sendall(self._port, frame)
+        except OSError:
+            return False
+        return True
 
     async def receive(self) -> AsyncIterator[tuple[int, bytes]]:
         """What the box sends, as (stream, bytes); no bytes are the end of that stream. Ends when the lane is given up or

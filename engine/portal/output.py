@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.portal.session import GuestSession
 
 QUEUED_CHUNKS = 8
+_ON_LANE = {1: wire.Output.STDOUT, 2: wire.Output.STDERR}
 STDOUT, STDERR = wire.Output.STDOUT, wire.Output.STDERR
 
 
@@ -28,6 +29,7 @@ class OutputStream(AsyncIterator[bytes]):
         self._attach = attach
         self._chunks: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(QUEUED_CHUNKS)
         self._over = False
+        self._begun = False
         self.received_bytes = 0
         self.wanted = False
         self.ended = False
@@ -43,23 +45,34 @@ class OutputStream(AsyncIterator[bytes]):
         self._over = True
         raise StopAsyncIteration if chunk is None else chunk
 
+    async def take(self, message: wire.Output) -> None:
+        """Take in a message. Raises PortalError for one that is out of its place."""
+        if self.ended:
+            raise PortalError("the agent sent output after its end", operation="exec")
+        if message.end:
+            self.ended = True
+            lost = message.offset - self.received_bytes
+            await self.finish(_lost(lost) if lost else None)
+            return
+        if self._begun and message.offset != self.received_bytes:
+            raise _lost(message.offset - self.received_bytes)
+        self.received_bytes = message.offset
+        await self.put(message.data)
+
     async def put(self, data: bytes) -> None:
         """Take in what comes next."""
+        self._begun = True
         self.received_bytes += len(data)
         if self.wanted and data:
             await self._chunks.put(data)
 
-    async def end_at(self, length: int) -> None:
-        """The box says that it is over, and how long it was."""
-        self.ended = True
-        lost = length - self.received_bytes
-        await self.finish(
-            PortalError(f"{lost} bytes of output were lost", operation="exec") if lost else None
-        )
-
     async def finish(self, error: BaseException | None) -> None:
         if self.wanted:
             await self._chunks.put(error)
+
+
+def _lost(size: int) -> PortalError:
+    return PortalError(f"{size} bytes of output were lost", operation="exec")
 
 
 async def read_outputs(
@@ -94,26 +107,23 @@ class _Reading:
         request = wire.AttachRequest(execution_id=self._execution_id, lane=self._ticket)
         with translated("attach"):
             async for message in self._session.attach(request):
+                if self.status is not None:
+                    raise PortalError("the agent sent more after the end", operation="attach")
                 if message.HasField("status"):
                     self.status = message.status
                 elif message.on_lane:
                     await self._read_lane()
                 else:
-                    await self._take(message)
+                    await self._stream(message.stream).take(message)
                     self._maybe_open_lane(stack)
         if not all(stream.ended for stream in self._streams.values()):
             raise PortalError("the output ended early", operation="attach")
 
-    async def _take(self, message: wire.Output) -> None:
-        stream = self._streams[message.stream]
-        if not stream.received_bytes and message.data:
-            stream.received_bytes = message.offset  # what was dropped before we came
-        if message.end:
-            await stream.end_at(message.offset)
-        elif message.offset == stream.received_bytes:
-            await stream.put(message.data)
-        else:
-            raise PortalError("the machine left out a part of the output", operation="attach")
+    def _stream(self, number: int) -> OutputStream:
+        """Raises PortalError for a stream there is none of: an enumeration on the wire holds any number."""
+        if number not in (STDOUT, STDERR):
+            raise PortalError(f"the agent sent output of stream {number}", operation="attach")
+        return self._streams[STDOUT if number == STDOUT else STDERR]
 
     def _maybe_open_lane(self, stack: contextlib.AsyncExitStack) -> None:
         if self._opening is None and sum(s.received_bytes for s in self._streams.values()) > LANE_WORTH_BYTES:
@@ -131,12 +141,14 @@ class _Reading:
         if lane is None:
             raise PortalError("the machine speaks of a lane that nobody opened", operation="attach")
         left = {number for number, stream in self._streams.items() if not stream.ended}
-        async for number, data in lane.receive():
-            stream = STDERR if number == 2 else STDOUT
+        async for place, data in lane.receive():
+            number = _ON_LANE[place]
+            if number not in left:
+                raise PortalError("the agent sent output after its end", operation="attach")
             if data:
-                await self._streams[stream].put(data)
+                await self._streams[number].put(data)
             else:
-                left.discard(stream)
+                left.discard(number)
             if not left:
                 return
         raise RpcTransportError("the connection to the machine was lost", operation="attach")

@@ -21,6 +21,7 @@ from engine.errors import (
     CommandNotFoundError,
     EngineError,
     InvalidStateError,
+    NotFoundError,
     RpcTransportError,
     StoppedError,
 )
@@ -267,7 +268,8 @@ async def _launch(
     await shim.send(Verdict())
     # Nobody asks how long it took to start what is gone in a moment.
     if not (plan.auto_remove and plan.collects):
-        record = await context.store.update_state(record.id, timings=watch.timings)
+        with contextlib.suppress(NotFoundError):  # it has ended, and with --rm it is gone
+            record = await context.store.update_state(record.id, timings=watch.timings)
     return Started(record=record, execution=execution, session=session, shim=shim)
 
 

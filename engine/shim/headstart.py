@@ -100,6 +100,7 @@ class HeadStart:
             for number, place in enumerate(_listening(box)):
                 (self._directory / f"{SOCKET_PREFIX}{number}.sock").rename(place)
             (self._directory / "qemu.log").replace(box.qemu_log)
+            box.head_start_path.write_text(str(self._directory))
         except (BoxliteError, OSError, ValueError):
             await self.discard()
             return None
