@@ -140,8 +140,8 @@ async def download(
     request = wire.DownloadRequest(path=path, name=name, follow_link=follow_link)
     async with open_lane(session.sockets_dir) as lane:
         if lane is not None:
-            async for data in _download_on_lane(session, request, lane):
-                yield data
+            async for chunk in _download_on_lane(session, request, lane):
+                yield chunk
             return
     with translated("cp"):
         messages = aiter(session.download(request))

@@ -94,8 +94,8 @@ def _follow(call: Callable[..., Any]) -> Callable[..., Any]:
 class GuestSession:
     """The agent's calls, one method each (see guest/wire/portal.proto for what they mean).
 
-    Many calls may be under way at once; they share the connection. `sockets_dir` is where lanes are opened. Errors are grpcio's: callers in this room wrap
-    them with `translated`.
+    Many calls may be under way at once; they share the connection. `sockets_dir` is where lanes are opened. Errors are
+    grpcio's: callers in this room wrap them with `translated`.
     """
 
     def __init__(self, channel: Channel, sockets_dir: Path) -> None:
