@@ -31,11 +31,13 @@ class Execution:
         execution_id: str,
         *,
         tty: bool = False,
+        stdin: bool = False,
         recorded_end: Callable[[], Awaitable[ExitStatus | None]] | None = None,
     ) -> None:
         self._session = session
         self.id = execution_id
         self.tty = tty
+        self.takes_input = stdin
         self.stdout = OutputStream(self.attach)
         self.stderr = OutputStream(self.attach)
         self.released = False

@@ -184,6 +184,7 @@ def _session(execution: Execution) -> pb.Session:
         argv=execution.argv,
         running=execution.running,
         tty=execution.tty,
+        stdin=execution.wants_stdin,
         attached=execution.attached,
         pid=execution.pid,
         started_ns=execution.started_ns,

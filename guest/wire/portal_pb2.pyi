@@ -421,7 +421,7 @@ class ResizeRequest(_message.Message):
     def __init__(self, execution_id: _Optional[str] = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ["argv", "attached", "execution_id", "pid", "processes", "running", "started_ns", "status", "tty"]
+    __slots__ = ["argv", "attached", "execution_id", "pid", "processes", "running", "started_ns", "status", "stdin", "tty"]
     ARGV_FIELD_NUMBER: _ClassVar[int]
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -430,6 +430,7 @@ class Session(_message.Message):
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     STARTED_NS_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    STDIN_FIELD_NUMBER: _ClassVar[int]
     TTY_FIELD_NUMBER: _ClassVar[int]
     argv: _containers.RepeatedScalarFieldContainer[str]
     attached: int
@@ -439,8 +440,9 @@ class Session(_message.Message):
     running: bool
     started_ns: int
     status: ExitStatus
+    stdin: bool
     tty: bool
-    def __init__(self, execution_id: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., running: bool = ..., tty: bool = ..., attached: _Optional[int] = ..., pid: _Optional[int] = ..., started_ns: _Optional[int] = ..., status: _Optional[_Union[ExitStatus, _Mapping]] = ..., processes: _Optional[int] = ...) -> None: ...
+    def __init__(self, execution_id: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., running: bool = ..., tty: bool = ..., attached: _Optional[int] = ..., pid: _Optional[int] = ..., started_ns: _Optional[int] = ..., status: _Optional[_Union[ExitStatus, _Mapping]] = ..., processes: _Optional[int] = ..., stdin: bool = ...) -> None: ...
 
 class ShutdownReply(_message.Message):
     __slots__ = []
