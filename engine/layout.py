@@ -9,7 +9,7 @@
     templates/KEY/            state, memory, template.json
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
     boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start
-        sockets/              portal-N.sock, portal-N.lock, qmp.sock
+        sockets/              portal-N.sock, portal-N.lock, the same for lane-N, qmp.sock
         logs/                 console.log, output.log, qemu.log, shim.log
         mounts/               what the machine sees over 9p
     volumes/                  named/NAME/, anonymous/ID/
@@ -65,6 +65,9 @@ class BoxLayout:
 
     def portal_socket(self, port: int) -> Path:
         return self.sockets_dir / f"portal-{port}.sock"
+
+    def lane_socket(self, lane: int) -> Path:
+        return self.sockets_dir / f"lane-{lane}.sock"
 
     def portal_lock(self, port: int) -> Path:
         return self.sockets_dir / f"portal-{port}.lock"

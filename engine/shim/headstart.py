@@ -15,13 +15,13 @@ from engine.fsutil import write_atomic
 from engine.layout import BoxLayout, Layout
 from engine.model import DEFAULT_CPUS, DEFAULT_MEMORY_MIB, SecurityOptions
 from engine.process import Child
-from engine.shim.usual import CHANNELS, UsualMachine, encode_note
+from engine.shim.usual import CHANNELS, SOCKET_PREFIX, UsualMachine, encode_note
 from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, machine_command, open_channels
 from engine.vmm.monitor import Monitor, open_monitor
 from engine.vmm.restore import build_restore_script, wait_restore_accepted
 from engine.vmm.spec import Descriptors, VmSpec
-from guest.wire.constants import PORTAL_PORTS
+from guest.wire.constants import LANES, PORTAL_PORTS
 
 
 def note_machine(layout: Layout, spec: VmSpec, security: SecurityOptions, machine: Machine) -> None:
@@ -30,7 +30,16 @@ def note_machine(layout: Layout, spec: VmSpec, security: SecurityOptions, machin
     if not _is_common(spec, security) or spec.template is None:
         return
     fds = machine.fds
-    numbers = [fds.qmp, fds.restore, fds.console, fds.events, fds.output, fds.network or -1, *fds.portals]
+    numbers = [
+        fds.qmp,
+        fds.restore,
+        fds.console,
+        fds.events,
+        fds.output,
+        fds.network or -1,
+        *fds.portals,
+        *fds.lanes,
+    ]
     note = encode_note(spec.share_path, build_restore_script(spec.template.state_path), numbers, machine.argv)
     with contextlib.suppress(OSError, BoxliteError):
         write_atomic(layout.usual_machine_path, note)
@@ -88,8 +97,8 @@ class HeadStart:
                 await self.discard()
                 return None
             monitor = await self._restoring
-            for number in range(PORTAL_PORTS):
-                (self._directory / f"portal-{number}.sock").rename(box.portal_socket(number))
+            for number, place in enumerate(_listening(box)):
+                (self._directory / f"{SOCKET_PREFIX}{number}.sock").rename(place)
             (self._directory / "qemu.log").replace(box.qemu_log)
             box.head_start_path.write_text(str(self._directory))
         except (BoxliteError, OSError, ValueError):
@@ -126,9 +135,16 @@ class HeadStart:
         os.close(self._lock)
 
 
+def _listening(box: BoxLayout) -> list[Path]:
+    """The sockets a machine listens on, in the order of its descriptors."""
+    portals = [box.portal_socket(number) for number in range(PORTAL_PORTS)]
+    return portals + [box.lane_socket(number) for number in range(LANES)]
+
+
 def _descriptors(numbers: list[int]) -> Descriptors:
     qmp, restore, console, events, output, network = numbers[: CHANNELS + 1]
+    listening = numbers[CHANNELS + 1 :]
     return Descriptors(
         qmp=qmp, restore=restore, console=console, events=events, output=output, network=network,
-        portals=tuple(numbers[CHANNELS + 1 :]),
+        portals=tuple(listening[:PORTAL_PORTS]), lanes=tuple(listening[PORTAL_PORTS:]),
     )  # fmt: skip

@@ -24,7 +24,7 @@ from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
 from engine.vmm.restore import wait_restore_accepted
 from engine.vmm.template import BOOT_TIMEOUT_S
-from guest.wire.constants import PORTAL_PORTS
+from guest.wire.constants import LANES, PORTAL_PORTS
 
 HALT_TIMEOUT_S = 60.0
 """How long the agent may take to write the disk back after the main command's end."""
@@ -107,6 +107,7 @@ class Run:
         self._machine = await start_machine(
             self._plan.vm,
             portals=[self._box.portal_socket(number) for number in range(PORTAL_PORTS)],
+            lanes=[self._box.lane_socket(number) for number in range(LANES)],
             security=self._plan.security,
             log_path=self._box.qemu_log,
             network=machine_end,
@@ -174,6 +175,8 @@ class Run:
         await asyncio.gather(*self._background, return_exceptions=True)
         for number in range(PORTAL_PORTS):
             self._box.portal_socket(number).unlink(missing_ok=True)
+        for number in range(LANES):
+            self._box.lane_socket(number).unlink(missing_ok=True)
 
     async def _end_machine(self, *, by_itself: bool) -> None:
         await self._resources.aclose()

@@ -17,6 +17,7 @@ DIRECTORY_PREFIX = "head-"
 WARM_ORDER = b'{"op": "warm"}\n'
 """Tells the agent that there is time to get ready in."""
 CHANNELS = 5
+SOCKET_PREFIX = "port-"
 _LONGEST_SOCKET_PATH = 100
 _BACKLOG = 16
 
@@ -40,7 +41,7 @@ class UsualMachine:
         """Start it and tell it to restore itself. Raises OSError."""
         pairs = [socket.socketpair() for _ in range(CHANNELS + 1)]
         listeners = [
-            _listen(f"{self.directory}/portal-{n}.sock") for n in range(len(self.fds) - CHANNELS - 1)
+            _listen(f"{self.directory}/{SOCKET_PREFIX}{n}.sock") for n in range(len(self.fds) - CHANNELS - 1)
         ]
         self.ends = [ours for ours, _ in pairs[:CHANNELS]]
         self.far_end = pairs[CHANNELS][0]
@@ -52,14 +53,14 @@ class UsualMachine:
 
 def encode_note(share: str, script: bytes, fds: list[int], argv: tuple[str, ...]) -> bytes:
     """`share` is the directory that stands for the box's shared one in `argv`; `script` restores the machine; `fds` are the
-    numbers of its channels, its network and its portals."""
+    numbers of its channels, its network, its portals and its lanes."""
     return "\0".join([share, script.decode(), " ".join(map(str, fds)), *argv]).encode()
 
 
 def start_usual_machine(home: str) -> UsualMachine | None:
     """Start the machine noted in this home; None when none is, or it cannot be started."""
     directory = f"{home}/tmp/{DIRECTORY_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"  # noqa: S108  of the home
-    if len(directory) > _LONGEST_SOCKET_PATH - len("/portal-00.sock"):
+    if len(directory) > _LONGEST_SOCKET_PATH - len(f"/{SOCKET_PREFIX}00.sock"):
         return None
     try:
         with open(f"{home}/{NOTE_NAME}", "rb") as note:

@@ -132,6 +132,7 @@ async def start_machine(
     spec: VmSpec,
     *,
     portals: Sequence[Path],
+    lanes: Sequence[Path],
     security: SecurityOptions,
     log_path: Path,
     network: socket.socket | None = None,
@@ -141,12 +142,14 @@ async def start_machine(
     `network` is the machine's end of the pair whose other end the network process has. QEMU's own messages go to
     `log_path`. Raises EngineError when QEMU cannot be started.
     """
-    listeners = [listen_unix(path) for path in portals]
+    listeners = [listen_unix(path) for path in (*portals, *lanes)]
+    listening = [listener.fileno() for listener in listeners]
     pairs = [socket.socketpair() for _ in CHANNELS]
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     fds = Descriptors(
         **{name: end.fileno() for name, end in zip(CHANNELS, theirs, strict=True)},
-        portals=tuple(listener.fileno() for listener in listeners),
+        portals=tuple(listening[: len(portals)]),
+        lanes=tuple(listening[len(portals) :]),
         network=None if network is None else network.fileno(),
     )
     jailed = machine_command(spec, security, fds)
