@@ -17,6 +17,7 @@
     locks/                    one file per thing that is built once
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
     logs/boxlite.log
+    jail/                     seccomp filters, by content
     accel.json                accelerators found not to work, for this boot of the host
 """
 
@@ -171,6 +172,10 @@ class Layout:
     @property
     def log_path(self) -> Path:
         return self.home / "logs" / "boxlite.log"
+
+    @property
+    def jail_dir(self) -> Path:
+        return self.home / "jail"
 
     @property
     def accel_path(self) -> Path:

@@ -8,9 +8,10 @@ import json
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.errors import BoxliteError, DeadlineError, EngineError
-from engine.layout import BoxLayout
+from engine.layout import BoxLayout, Layout
 from engine.net.passt import Network
 from engine.shim.outputlog import CappedFile, OutputLog
 from engine.shim.plan import LaunchPlan
@@ -85,6 +86,8 @@ class Run:
             portals=[self._box.portal_socket(number) for number in range(PORTAL_PORTS)],
             security=self._plan.security,
             log_path=self._box.qemu_log,
+            cache_dir=Layout(Path(self._plan.home)).jail_dir,
+            root=self._box.root,
             network=None if self._network is None else self._network.machine_end,
         )
         self._spawn(self._write_console(self._machine))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.errors import BoxliteError, DeadlineError, EngineError
 from engine.fsutil import locked, remove_tree, scratch_dir, try_lock
+from engine.jailer.ownership import take_back
 from engine.layout import Layout
 from engine.model import MAX_DISK_SIZE_GB, Accel, SecurityOptions
 from engine.progress import Progress, ProgressSink
@@ -103,7 +104,7 @@ async def _build(
         )  # fmt: skip
         with scratch_dir(layout.tmp_dir, "template-") as scratch:
             try:
-                await _boot_and_save(scratch, shape, guest, security)
+                await _boot_and_save(scratch, shape, guest, security, layout.jail_dir)
             except DeadlineError:
                 if attempt == ATTEMPTS:
                     raise
@@ -120,7 +121,9 @@ async def _build(
     return template
 
 
-async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, security: SecurityOptions) -> None:
+async def _boot_and_save(
+    scratch: Path, shape: Shape, guest: GuestFiles, security: SecurityOptions, cache_dir: Path
+) -> None:
     memory, state = scratch / "memory", scratch / "state"
     (scratch / "share").mkdir(mode=0o700)
     (scratch / "sockets").mkdir(mode=0o700)
@@ -135,7 +138,9 @@ async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, securit
     )
     portals = [scratch / "sockets" / f"portal-{n}.sock" for n in range(PORTAL_PORTS)]
     log_path = scratch / "qemu.log"
-    machine = await start_machine(spec, portals=portals, security=security, log_path=log_path)
+    machine = await start_machine(
+        spec, portals=portals, security=security, log_path=log_path, cache_dir=cache_dir, root=scratch
+    )
     tail = ConsoleTail()
     console = asyncio.create_task(tail.follow(machine.channels.console))
     try:
@@ -149,6 +154,7 @@ async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, securit
         console.cancel()
         await machine.kill()
         await asyncio.to_thread(kill_leftovers, scratch)
+    take_back(scratch, memory, state)
     memory.chmod(0o400)
     state.chmod(0o400)
     document = {

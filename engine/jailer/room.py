@@ -1,0 +1,72 @@
+"""A jail around one start: the gate is made, Landlock's rules are opened, both are handed over as descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from engine.errors import JailError
+from engine.host import machine_arch, operating_system
+from engine.jailer.bubblewrap import wrap
+from engine.jailer.closing import closing_steps
+from engine.jailer.gate import build_gate
+from engine.jailer.grants import Jail
+from engine.jailer.landlock import open_ruleset
+from engine.jailer.ownership import hand_over
+from engine.jailer.seccomp import load_filter
+from engine.process import Command, get_program
+
+
+@contextlib.contextmanager
+def jailed(command: Command, jail: Jail, *, cache_dir: Path) -> Iterator[Command]:
+    """The command to start instead of `command`, within the block. `cache_dir` keeps what is costly to make.
+
+    Blocks for a millisecond or two. Raises JailError when the jail cannot be built as it was asked for: nothing weaker is
+    taken silently.
+    """
+    if operating_system() == "darwin":
+        from engine.jailer.seatbelt import wrap as wrap_seatbelt
+
+        yield wrap_seatbelt(command, jail)
+        return
+    if not jail.enabled:
+        yield wrap(command, jail)
+        return
+    with contextlib.ExitStack() as stack:
+        ruleset = gate = None
+        try:
+            hand_over(jail)
+            if jail.landlock:
+                ruleset = open_ruleset((*jail.grants, *jail.devices), network=jail.network)
+            gate = _open_gate(get_program(command.argv[0]), jail, ruleset, cache_dir)
+        except OSError as error:
+            raise JailError(
+                f"the jail cannot be built: {error.filename or ''} {error.strerror}",
+                hint="`boxlite system doctor` says what this host lacks; `--security disabled` gives up the jail by name",
+            ) from error
+        finally:
+            for fd in (ruleset, gate):
+                if fd is not None:
+                    stack.callback(os.close, fd)
+        handed = tuple(fd for fd in (gate, ruleset, jail.mount_namespace) if fd is not None)
+        yield replace(wrap(command, jail, gate_fd=gate), pass_fds=(*command.pass_fds, *handed))
+
+
+def _open_gate(path: str, jail: Jail, ruleset: int | None, cache_dir: Path) -> int:
+    program = None if jail.syscalls is None else load_filter(jail.syscalls, cache_dir)
+    arch = machine_arch()
+    try:
+        content = build_gate(
+            path, closing_steps(jail, arch=arch, ruleset=ruleset, program=program), arch=arch
+        )
+    except KeyError as error:
+        raise JailError(
+            f"no jail can be built on a processor of the kind {arch}", hint="boxes run on x86_64 and aarch64"
+        ) from error
+    fd = os.memfd_create("gate")
+    os.write(fd, content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
