@@ -53,7 +53,7 @@ def _entering(jail: Jail) -> tuple[str, ...]:
 def _die_with_parent() -> tuple[str, ...]:
     """Without a jail a process must still end with the one that started it (setpriv(1), util-linux ≥ 2.33)."""
     setpriv = find_program("setpriv")
-    return () if setpriv is None else (setpriv, "--pdeath-signal", "KILL", "--")
+    return () if setpriv is None else (setpriv, "--pdeathsig", "KILL", "--")
 
 
 def _namespaces(jail: Jail) -> tuple[str, ...]:
