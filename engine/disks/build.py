@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Event
 
 from engine import process
+from engine.disks.base import BASE_FORMAT, BASE_NAME, OVERLAY_NAME, RECORD_NAME
 from engine.disks.emit import TreeSize, iter_fine_times, iter_xattrs, measure_tree, write_archive
 from engine.disks.ext4 import (
     BLOCK_BYTES,
@@ -33,12 +34,6 @@ from engine.fsutil import write_atomic
 from engine.model import RuntimeConfig
 from engine.process import Command, Completed
 from engine.progress import Progress, ProgressSink
-
-BASE_FORMAT = 1
-"""Version of a base's directory; one of another version is made anew."""
-BASE_NAME = "base.ext4"
-OVERLAY_NAME = "empty.qcow2"
-RECORD_NAME = "base.json"
 
 _MKE2FS_LEAST_S = 120.0
 _MKE2FS_BYTES_PER_S = 4 << 20
@@ -163,15 +158,15 @@ class BaseBuild:
         for failure in await asyncio.gather(filling, making, return_exceptions=True):
             if failure is not None and isinstance(failure, BaseException):
                 raise failure
-        base.chmod(0o444)
-        overlay.chmod(0o444)
+        base.chmod(0o400)
+        overlay.chmod(0o400)
         record = {
             "format": BASE_FORMAT,
             "source": self.what,
             "size_bytes": shape.size_bytes,
             "uuid": shape.uuid,
         }
-        write_atomic(made / RECORD_NAME, json.dumps(record, indent=2).encode() + b"\n", mode=0o444)
+        write_atomic(made / RECORD_NAME, json.dumps(record, indent=2).encode() + b"\n", mode=0o400)
 
     async def _fill(
         self,

@@ -19,11 +19,11 @@ goes by the ones outside. But files of the person who runs the box are then root
 _NUMBERS: dict[str, dict[str, int]] = {
     "x86_64": {
         "prctl": 157, "setgroups": 116, "setresgid": 119, "setresuid": 117, "capset": 126, "unshare": 272,
-        "prlimit64": 302, "close": 3, "seccomp": 317, "keyctl": 250, "openat": 257, "write": 1,
+        "prlimit64": 302, "close": 3, "seccomp": 317, "keyctl": 250, "openat": 257, "write": 1, "umask": 95,
     },
     "aarch64": {
         "prctl": 167, "setgroups": 159, "setresgid": 149, "setresuid": 147, "capset": 91, "unshare": 97,
-        "prlimit64": 261, "close": 57, "seccomp": 277, "keyctl": 219, "openat": 56, "write": 64,
+        "prlimit64": 261, "close": 57, "seccomp": 277, "keyctl": 219, "openat": 56, "write": 64, "umask": 166,
     },
 }  # fmt: skip
 _AT_FDCWD = -100
@@ -60,6 +60,8 @@ class _Steps:
         return self._step("prctl", option, value, 0, 0, 0, required=required)
 
     def all(self, jail: Jail, ruleset: int | None, program: bytes | None) -> Iterator[Step]:
+        serves = any(grant.foreign for grant in jail.grants)
+        yield self._step("umask", 0 if serves else 0o077)  # who has a volume in a box decides on modes there
         yield self._step("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, 0, required=False)
         if jail.identity is not None:
             yield from self._become(jail.identity)

@@ -1,4 +1,4 @@
-"""A user of its own for every box that root starts, and the files it needs handed over to it.
+"""A user of its own for every machine that root starts, and the files it needs handed over to it.
 
 The numbers lie in a range that neither people, services, containers nor anything else of the system has
 (systemd, docs/UIDS-GIDS.md: 1879048192 to 2147483647 is unused). What all boxes read belongs to root and to one group that
@@ -7,8 +7,9 @@ every box is in, so that nothing of a home is readable to the rest of the system
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -19,23 +20,34 @@ SHARED_GID = FIRST_ID
 IDS = 2**28 - 1
 
 
-def ensure_identity(directory: Path) -> Identity:
-    """The user and group of what lives in `directory`: those of the directory's group, which nobody else beside it has.
-    The first call chooses them. Raises OSError."""
-    own = directory.stat().st_gid
-    if own <= SHARED_GID:
-        taken = {entry.stat(follow_symlinks=False).st_gid for entry in os.scandir(directory.parent)}
-        attempt = 0
-        while (own := derived_id(directory.name, attempt)) in taken:
-            attempt += 1
-        os.chown(directory, -1, own)
-    return Identity(uid=own, gid=own, shared_gid=SHARED_GID)
+class Claim:
+    """An identity that is ours until it is closed, or our process ends: an abstract socket stands for it, which the whole
+    host has only one of (unix(7))."""
 
+    def __init__(self, identity: Identity, held: socket.socket) -> None:
+        self.identity = identity
+        self._held = held
 
-def derived_id(name: str, attempt: int = 0) -> int:
-    """The `attempt`-th choice for a name, in the range of boxes. Pure."""
-    digest = hashlib.sha256(f"{attempt}/{name}".encode()).digest()
-    return FIRST_ID + 1 + int.from_bytes(digest[:8], "big") % IDS
+    @classmethod
+    def of(cls, uid: int | None = None, gid: int | None = None) -> Claim:
+        """The user and group asked for; where none is, a number that nobody has."""
+        held = socket.socket(socket.AF_UNIX)
+        while True:
+            own = FIRST_ID + 1 + int.from_bytes(os.urandom(8), "big") % IDS
+            try:
+                held.bind(f"\0boxlite/uid/{own}")
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    held.close()
+                    raise
+        chosen = Identity(
+            uid=own if uid is None else uid, gid=own if gid is None else gid, shared_gid=SHARED_GID
+        )
+        return cls(chosen, held)
+
+    def close(self) -> None:
+        self._held.close()
 
 
 def hand_over(jail: Jail) -> None:

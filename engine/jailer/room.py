@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +17,16 @@ from engine.jailer.grants import Jail
 from engine.jailer.landlock import open_ruleset
 from engine.jailer.ownership import hand_over
 from engine.jailer.seccomp import load_filter
+from engine.layout import Layout
 from engine.process import Command, get_program
 
 
-@contextlib.contextmanager
-def jailed(command: Command, jail: Jail, *, cache_dir: Path) -> Iterator[Command]:
-    """The command to start instead of `command`, within the block. `cache_dir` keeps what is costly to make.
+@contextlib.asynccontextmanager
+async def jailed(
+    command: Command, jail: Jail, *, home: Path, place: Path | None = None
+) -> AsyncIterator[Command]:
+    """The command to start instead of `command`, within the block. `home` is where the filters are kept; `place` a
+    directory, not there yet, for mounts that only the jail sees: jails with foreign grants need one.
 
     Blocks for a millisecond or two. Raises JailError when the jail cannot be built as it was asked for: nothing weaker is
     taken silently.
@@ -31,10 +35,21 @@ def jailed(command: Command, jail: Jail, *, cache_dir: Path) -> Iterator[Command
         from engine.jailer.seatbelt import wrap as wrap_seatbelt
 
         yield wrap_seatbelt(command, jail)
-        return
-    if not jail.enabled:
+    elif not jail.enabled:
         yield wrap(command, jail)
-        return
+    elif jail.identity is not None and place is not None and any(grant.foreign for grant in jail.grants):
+        from engine.jailer.idmap import shown_as_own
+
+        async with shown_as_own(jail, place) as shown:
+            with _closed(command, shown, Layout(home).jail_dir) as wrapped:
+                yield wrapped
+    else:
+        with _closed(command, jail, Layout(home).jail_dir) as wrapped:
+            yield wrapped
+
+
+@contextlib.contextmanager
+def _closed(command: Command, jail: Jail, cache_dir: Path) -> Iterator[Command]:
     with contextlib.ExitStack() as stack:
         ruleset = gate = None
         try:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 from engine.errors import JailError
@@ -70,6 +68,8 @@ def compile_filter(profile: SyscallProfile) -> bytes:
     for name in profile.refused:
         if _is_known(name):
             rules.add_rule(refuse, name)
+    import tempfile
+
     with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
         file.seek(0)
@@ -92,11 +92,3 @@ def _argument(condition: Condition) -> object:
         return pyseccomp.Arg(condition.index, pyseccomp.MASKED_EQ, condition.mask, condition.value)
     comparison = pyseccomp.EQ if condition.op is Op.EQ else pyseccomp.GE
     return pyseccomp.Arg(condition.index, comparison, condition.value)
-
-
-def filter_file(program: bytes) -> int:
-    """A descriptor bubblewrap can read the program from (`--add-seccomp-fd`)."""
-    fd = os.memfd_create("seccomp")
-    os.write(fd, program)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd

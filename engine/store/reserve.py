@@ -25,5 +25,5 @@ def mind_reserve(directory: Path) -> None:
         if free < LOW_BYTES:
             reserve.unlink(missing_ok=True)
         elif free >= PLENTY_BYTES and not reserve.exists():
-            with reserve.open("wb") as file:
-                file.write(bytes(RESERVE_BYTES))
+            reserve.touch(mode=0o600)
+            reserve.write_bytes(bytes(RESERVE_BYTES))

@@ -1,4 +1,4 @@
-"""What QEMU is granted, as data: itself and its libraries, the guest image, this box's disk, base and template."""
+"""What QEMU is granted, as data: itself and its libraries, the guest image, the template. A box's disk and base come as descriptors."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.jailer.grants import Grant, Identity, Jail, Limits, device, read, write
-from engine.jailer.ownership import ensure_identity
+from engine.jailer.ownership import Claim
 from engine.jailer.programs import program_grants
 from engine.jailer.syscalls import machine_profile
-from engine.model import Accel, SecurityOptions
+from engine.model import DEFAULT_DISK_SIZE_GB, Accel, SecurityOptions
 from engine.vmm.spec import VmSpec
 
 FIRMWARE_DIRS = ("/usr/share/qemu", "/usr/share/seabios", "/usr/lib/ipxe/qemu")
@@ -18,13 +18,14 @@ SPARE_MEMORY_BYTES = 4 << 30
 """What QEMU may map besides the machine's memory: its program, translated code, the stacks of its threads."""
 DISK_MARGIN = 1.25
 """How much larger than the disk its overlay can become, which holds tables too."""
-_LEAST_FILE_BYTES = 1 << 30
+LARGEST_USUAL_DISK_BYTES = DEFAULT_DISK_SIZE_GB << 30
+"""A machine may be started before it is known which disk it gets, if that is not larger."""
 
 
 def machine_jail(
     spec: VmSpec, security: SecurityOptions, binary: str, *, identity: Identity | None = None
 ) -> Jail:
-    """The jail of one machine. `identity`: who it becomes, see `choose_identity`."""
+    """The jail of one machine. `identity`: who it becomes, see `claim_identity`."""
     grants: list[Grant] = list(program_grants(binary))
     grants += [read(path, optional=True) for path in FIRMWARE_DIRS]
     grants += [
@@ -35,8 +36,6 @@ def machine_jail(
     for share in spec.shares:
         make = read if share.read_only else write
         grants.append(replace(make(share.source, target=f"{spec.share_path}/{share.name}"), foreign=True))
-    if spec.disk_path is not None and spec.base_path is not None:
-        grants += [read(spec.base_path, shared=True), write(spec.disk_path)]
     if spec.template is not None:
         grants += [read(path, shared=True) for path in (spec.template.memory_path, spec.template.state_path)]
     if spec.memory_path is not None:
@@ -71,24 +70,20 @@ def make_mountpoints(spec: VmSpec) -> None:
             place.touch(mode=0o600)
 
 
-def choose_identity(security: SecurityOptions, root: Path) -> Identity | None:
-    """Who the machine of the box in `root` is on the host: a user of its own where root starts it, else the person who
-    does. Root itself only when asked for by name (`uid=0`). Raises OSError."""
+def claim_identity(security: SecurityOptions) -> Claim | None:
+    """Who a machine is to be on the host: a user of its own where root starts it, else the person who does (None). Root
+    itself only when asked for by name (`uid=0`)."""
     if os.geteuid() != 0 or not security.jailer_enabled or security.uid == 0:
         return None
-    own = ensure_identity(root)
-    return replace(
-        own,
-        uid=own.uid if security.uid is None else security.uid,
-        gid=own.gid if security.gid is None else security.gid,
-    )
+    return Claim.of(security.uid, security.gid)
 
 
 def _limits(spec: VmSpec, security: SecurityOptions) -> Limits:
     """What was asked for; where nothing was, what the machine can need at most: the limit is for one that is not QEMU
     any more."""
     memory_bytes = spec.shape.memory_mib << 20
-    largest = max(int(spec.disk_size_bytes * DISK_MARGIN), memory_bytes, _LEAST_FILE_BYTES)
+    disk_bytes = max(spec.disk_size_bytes, LARGEST_USUAL_DISK_BYTES)
+    largest = max(int(disk_bytes * DISK_MARGIN), memory_bytes)
     return Limits(
         open_files=security.max_open_files,
         file_size_bytes=security.max_file_size_bytes or largest,

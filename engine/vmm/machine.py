@@ -15,13 +15,13 @@ from pathlib import Path
 
 from engine import host
 from engine.errors import EngineError
-from engine.jailer.idmap import shown_as_own
+from engine.jailer.ownership import Claim
 from engine.jailer.room import jailed
 from engine.model import SecurityOptions
 from engine.process import Command, start
 from engine.sockets import listen_unix
 from engine.vmm.arguments import build_qemu_argv
-from engine.vmm.confinement import choose_identity, machine_jail, make_mountpoints
+from engine.vmm.confinement import claim_identity, machine_jail, make_mountpoints
 from engine.vmm.spec import Descriptors, VmSpec
 
 
@@ -42,11 +42,13 @@ class Channels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A started machine. `pid` is the outermost process (the jail's, where there is one)."""
+    """A started machine. `pid` is the outermost process (the jail's, where there is one); `claim` keeps the user it became
+    from others."""
 
     process: asyncio.subprocess.Process
     channels: Channels
     argv: tuple[str, ...]
+    claim: Claim | None = None
 
     @property
     def pid(self) -> int:
@@ -63,6 +65,8 @@ class Machine:
         self.kill_now()
         await self.process.wait()
         self.channels.close()
+        if self.claim is not None:
+            self.claim.close()
 
 
 async def start_machine(
@@ -71,14 +75,13 @@ async def start_machine(
     portals: Sequence[Path],
     security: SecurityOptions,
     log_path: Path,
-    cache_dir: Path,
-    root: Path,
+    home: Path,
     network: socket.socket | None = None,
 ) -> Machine:
     """Start QEMU for `spec`, jailed as `security` says. Returns once the process exists, not once it runs.
 
     `network` is the machine's end of the pair whose other end the network process has. QEMU's own messages go to
-    `log_path`; `cache_dir` keeps what the jail needs again; `root` is the directory of the box. Raises EngineError when QEMU cannot be started, JailError when
+    `log_path`; `home` is the home directory. Raises EngineError when QEMU cannot be started, JailError when
     the jail cannot be built.
     """
     binary = host.qemu_binary()
@@ -94,20 +97,24 @@ async def start_machine(
         network=None if network is None else network.fileno(),
     )
     command = Command(argv=build_qemu_argv(binary, spec, fds), pass_fds=fds.all)
+    claim = claim_identity(security)
     try:
         make_mountpoints(spec)
-        jail = machine_jail(spec, security, binary, identity=choose_identity(security, root))
-        async with shown_as_own(jail, root / "shares") as jail:
-            with jailed(command, jail, cache_dir=cache_dir) as command:
-                process = await start(command, log_path=log_path)
-    except OSError as error:
+        jail = machine_jail(spec, security, binary, identity=None if claim is None else claim.identity)
+        async with jailed(command, jail, home=home, place=Path(f"{spec.share_path}.shown")) as command:
+            process = await start(command, log_path=log_path)
+    except BaseException as error:
         for end in ours:
             end.close()
-        raise EngineError(f"{command.argv[0]} could not be started: {error.strerror}") from error
+        if claim is not None:
+            claim.close()
+        if isinstance(error, OSError):
+            raise EngineError(f"{command.argv[0]} could not be started: {error.strerror}") from error
+        raise
     finally:
         for end in (*theirs, *listeners, *([network] if network is not None else [])):
             end.close()
     for end in ours:
         end.setblocking(False)
     channels = Channels(qmp=ours[0], console=ours[1], events=ours[2], output=ours[3])
-    return Machine(process=process, channels=channels, argv=command.argv)
+    return Machine(process=process, channels=channels, argv=command.argv, claim=claim)

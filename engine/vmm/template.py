@@ -13,15 +13,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from engine.errors import BoxliteError, DeadlineError, EngineError
-from engine.fsutil import locked, remove_tree, scratch_dir, try_lock
+from engine.fsutil import locked, remove_tree, scratch_dir, try_lock, write_atomic
 from engine.jailer.ownership import take_back
 from engine.layout import Layout
-from engine.model import MAX_DISK_SIZE_GB, Accel, SecurityOptions
+from engine.model import Accel, SecurityOptions
 from engine.progress import Progress, ProgressSink
 from engine.vmm.channels import ConsoleTail, events
 from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import open_monitor
+from engine.vmm.saved import find_template
 from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
 from engine.vmm.tsc import clock_args
 from guest.wire.constants import PORTAL_PORTS
@@ -31,28 +32,6 @@ KERNEL_TIMEOUT_S = {Accel.TCG: 20.0, Accel.KVM: 5.0, Accel.HVF: 5.0}
 BOOT_TIMEOUT_S = {Accel.TCG: 90.0, Accel.KVM: 20.0, Accel.HVF: 20.0}
 """Until the agent is ready: 6 to 8 s under tcg on an idle host."""
 ATTEMPTS = 4
-TEMPLATE_DISK_BYTES = MAX_DISK_SIZE_GB * 1024**3
-"""The template's empty disk is as large as any box's may be: a restored kernel still knows its size when it mounts the
-box's, and refuses a file system that goes past the end of its device. It learns the real size a moment later."""
-
-
-def find_template(layout: Layout, shape: Shape) -> Template | None:
-    """The saved machine of this shape, or None when there is none that is whole."""
-    directory = layout.templates_dir / shape.key
-    try:
-        document = json.loads((directory / "template.json").read_bytes())
-        state, memory = directory / "state", directory / "memory"
-        whole = (
-            state.stat().st_size == document["state_bytes"]
-            and memory.stat().st_size == document["memory_bytes"]
-        )
-    except (OSError, ValueError, KeyError):
-        return None
-    if not whole:
-        return None
-    with contextlib.suppress(OSError):
-        os.utime(directory)  # least recently used ones go first
-    return Template(key=shape.key, memory_path=str(memory), state_path=str(state))
 
 
 async def ensure_template(
@@ -104,7 +83,7 @@ async def _build(
         )  # fmt: skip
         with scratch_dir(layout.tmp_dir, "template-") as scratch:
             try:
-                await _boot_and_save(scratch, shape, guest, security, layout.jail_dir)
+                await _boot_and_save(scratch, shape, guest, security, layout.home)
             except DeadlineError:
                 if attempt == ATTEMPTS:
                     raise
@@ -122,7 +101,7 @@ async def _build(
 
 
 async def _boot_and_save(
-    scratch: Path, shape: Shape, guest: GuestFiles, security: SecurityOptions, cache_dir: Path
+    scratch: Path, shape: Shape, guest: GuestFiles, security: SecurityOptions, home: Path
 ) -> None:
     memory, state = scratch / "memory", scratch / "state"
     (scratch / "share").mkdir(mode=0o700)
@@ -132,15 +111,12 @@ async def _boot_and_save(
         shape=shape,
         guest=guest,
         share_path=str(scratch / "share"),
-        disk_size_bytes=TEMPLATE_DISK_BYTES,
         memory_path=str(memory),
         kernel_args=await asyncio.to_thread(clock_args, shape.accel),
     )
     portals = [scratch / "sockets" / f"portal-{n}.sock" for n in range(PORTAL_PORTS)]
     log_path = scratch / "qemu.log"
-    machine = await start_machine(
-        spec, portals=portals, security=security, log_path=log_path, cache_dir=cache_dir, root=scratch
-    )
+    machine = await start_machine(spec, portals=portals, security=security, log_path=log_path, home=home)
     tail = ConsoleTail()
     console = asyncio.create_task(tail.follow(machine.channels.console))
     try:
@@ -163,7 +139,7 @@ async def _boot_and_save(
         "state_bytes": state.stat().st_size,
         "memory_bytes": memory.stat().st_size,
     }
-    (scratch / "template.json").write_text(json.dumps(document))
+    write_atomic(scratch / "template.json", json.dumps(document).encode())
 
 
 async def _wait_ready(machine: Machine, *, timeout_s: float) -> None:

@@ -25,7 +25,7 @@ from engine.jailer.programs import program_grants
 from engine.jailer.room import jailed
 from engine.model import Accel, SecurityOptions
 from engine.process import Command
-from engine.vmm.confinement import choose_identity, machine_jail
+from engine.vmm.confinement import claim_identity, machine_jail
 from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
 from tests.framework import attacker
 
@@ -36,7 +36,16 @@ DISK_BYTES = 1 << 30
 
 def make_home(home: Path) -> VmSpec:
     """Files as a home has them; what they hold is a secret."""
-    for name in ("guest", "bases", "templates", "db", "boxes/own/mounts", "boxes/own/logs", "boxes/other/logs", "volumes/v"):
+    for name in (
+        "guest",
+        "bases",
+        "templates",
+        "db",
+        "boxes/own/mounts",
+        "boxes/own/logs",
+        "boxes/other/logs",
+        "volumes/v",
+    ):
         (home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     names = (
         "guest/vmlinuz", "guest/initramfs", "guest/root.img", "bases/base.ext4", "templates/memory", "templates/state",
@@ -70,10 +79,17 @@ def make_home(home: Path) -> VmSpec:
 def jail_of_attacker(home: Path, stage_path: Path) -> Jail:
     """QEMU's jail as it is, and a Python to attack with."""
     spec, security = make_home(home), SecurityOptions()
-    identity = choose_identity(security, home / "boxes/own")
-    jail = machine_jail(spec, security, host.qemu_binary(), identity=identity)
+    claim = claim_identity(security)
+    jail = machine_jail(
+        spec, security, host.qemu_binary(), identity=None if claim is None else claim.identity
+    )
     stdlib = sysconfig.get_path("stdlib")
-    weapons = (*program_grants(interpreter()), read(stdlib), read(attacker.__file__), read(str(stage_path), shared=True))
+    weapons = (
+        *program_grants(interpreter()),
+        read(stdlib),
+        read(attacker.__file__),
+        read(str(stage_path), shared=True),
+    )
     return replace(jail, grants=tuple(dict.fromkeys((*jail.grants, *weapons))))
 
 
@@ -110,6 +126,8 @@ def attack(directory: Path) -> None:
             path.touch()
         stage_path.chmod(0o600)
         jail = jail_of_attacker(home, stage_path)
+        disk = os.open(home / "boxes/own/disk.qcow2", os.O_RDWR)
+        handed = [loose.fileno(), disk]
         own, other = home / "boxes/own", home / "boxes/other"
         stage = {
             "disk": str(own / "disk.qcow2"), "own_dir": str(own), "share": str(own / "mounts"),
@@ -122,20 +140,25 @@ def attack(directory: Path) -> None:
             "base": str(home / "bases/base.ext4"), "template_memory": str(home / "templates/memory"),
             "template_state": str(home / "templates/state"), "guest_kernel": str(home / "guest/vmlinuz"),
             "guest_root": str(home / "guest/root.img"), "port": tcp.getsockname()[1], "abstract": abstract,
-            "socket_file": str(home / "victim.sock"), "loose_socket": loose.fileno(), "descriptors": [loose.fileno()],
+            "socket_file": str(home / "victim.sock"), "loose_socket": handed[0],
+            "disk_fd": handed[1], "descriptors": handed,
         }  # fmt: skip
         stage_path.write_text(json.dumps(stage))
         command = Command(
-            argv=(interpreter(), "-I", "-S", "-B", attacker.__file__, str(stage_path)), pass_fds=(loose.fileno(),)
+            argv=(interpreter(), "-I", "-S", "-B", attacker.__file__, str(stage_path)),
+            pass_fds=tuple(handed),
         )
-        with jailed(command, jail, cache_dir=directory / "filters") as wrapped:
-            asyncio.run(_run(wrapped))
+        asyncio.run(_run(command, jail, home))
 
 
-async def _run(command: Command) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *command.argv, stdin=asyncio.subprocess.DEVNULL, env={"PATH": os.defpath}, pass_fds=command.pass_fds
-    )
+async def _run(command: Command, jail: Jail, home: Path) -> None:
+    async with jailed(command, jail, home=home) as wrapped:
+        process = await asyncio.create_subprocess_exec(
+            *wrapped.argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            env={"PATH": os.defpath},
+            pass_fds=wrapped.pass_fds,
+        )
     async with asyncio.timeout(60):
         await process.wait()
 

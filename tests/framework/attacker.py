@@ -178,13 +178,19 @@ def plan_process_attempts() -> None:
     each("kill everybody", lambda: os.kill(-1, signal.SIGKILL))
     each("kill its parent", lambda: call("tkill", os.getppid() or victim, 9))
     each("kill another's group", lambda: os.killpg(victim, signal.SIGKILL))
-    each("see processes of the host", lambda: [p for p in os.listdir("/proc") if p.isdigit() and p != "1"] or nothing())
+    each(
+        "see processes of the host",
+        lambda: [p for p in os.listdir("/proc") if p.isdigit() and p != "1"] or nothing(),
+    )
     for name, arguments in KERNEL_CALLS.items():
         each(name, lambda name=name, arguments=arguments: call(name, *arguments))  # type: ignore[misc]
     each("become root", lambda: os.setuid(0) or still("uid", os.getresuid()))
     each("become another", lambda: os.setresuid(1, 1, 1))
     each("join root's group", lambda: os.setgroups([0]))
-    each("gain capabilities", lambda: call("capset", struct.pack("<Ii", 0x20080522, 0), struct.pack("<6I", *[0xFFFFFFFF] * 6)))
+    each(
+        "gain capabilities",
+        lambda: call("capset", struct.pack("<Ii", 0x20080522, 0), struct.pack("<6I", *[0xFFFFFFFF] * 6)),
+    )
     each("raise a limit", lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 20, 1 << 20)))
     each("write a core dump", lambda: resource.getrlimit(resource.RLIMIT_CORE)[1] or nothing())
     each("turn its filter off", lambda: call("prctl", 22, 0, 0, 0, 0))
@@ -260,11 +266,16 @@ def plan_network_attempts() -> None:
     }  # fmt: skip
     for name, family in families.items():
         each(f"a {name} socket", lambda family=family: repr(socket.socket(*family)))  # type: ignore[misc]
-    each("connect to the host's loopback", lambda: socket.create_connection(("127.0.0.1", STAGE["port"]), 2).fileno())
+    each(
+        "connect to the host's loopback",
+        lambda: socket.create_connection(("127.0.0.1", STAGE["port"]), 2).fileno(),
+    )
     each("connect to an abstract socket", lambda: connect_inherited("\0" + STAGE["abstract"]))
     each("connect to a socket file", lambda: connect_inherited(STAGE["socket_file"]))
     each("bind an inherited socket", lambda: inherited().bind("\0planted"))
-    each("network devices of the host", lambda: [n for _, n in socket.if_nameindex() if n != "lo"] or nothing())
+    each(
+        "network devices of the host", lambda: [n for _, n in socket.if_nameindex() if n != "lo"] or nothing()
+    )
 
 
 def inherited() -> socket.socket:
@@ -317,12 +328,11 @@ def how_many_descriptors() -> object:
 
 def how_large_a_file() -> object:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    fd = os.open(STAGE["disk"], os.O_RDWR)
-    size = 1 << 20
+    fd, size = STAGE["disk_fd"], 1 << 20
     try:
-        while size < 1 << 50:
-            os.ftruncate(fd, size * 2)
-            size *= 2
+        while size < 1 << 43:
+            os.ftruncate(fd, size + (256 << 20))
+            size += 256 << 20
     except OSError:
         pass
     os.ftruncate(fd, 0)

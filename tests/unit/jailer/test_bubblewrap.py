@@ -1,5 +1,6 @@
 """The jail as an argument vector, and as a real room."""
 
+import asyncio
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -62,17 +63,20 @@ def test_wrap_with_a_disabled_jail_still_dies_with_its_parent() -> None:
     assert wrapped.argv[-3:] == ("KILL", "--", "/usr/bin/true")
 
 
-def output(script: str, jail: Jail, cache_dir: Path) -> subprocess.CompletedProcess[str]:
-    command = Command(argv=("/usr/bin/dash", "-c", script))
-    with jailed(command, replace(jail, grants=SYSTEM), cache_dir=cache_dir) as wrapped:
-        return subprocess.run(
-            wrapped.argv,
-            pass_fds=wrapped.pass_fds,
-            env={"SECRET": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def output(script: str, jail: Jail, home: Path) -> subprocess.CompletedProcess[str]:
+    async def run_jailed() -> subprocess.CompletedProcess[str]:
+        command = Command(argv=("/usr/bin/dash", "-c", script))
+        async with jailed(command, replace(jail, grants=SYSTEM), home=home) as wrapped:
+            return subprocess.run(  # noqa: ASYNC221
+                wrapped.argv,
+                pass_fds=wrapped.pass_fds,
+                env={"SECRET": "1"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+    return asyncio.run(run_jailed())
 
 
 @needs_bwrap
