@@ -61,12 +61,12 @@ def _namespaces(jail: Jail) -> tuple[str, ...]:
     words = ["--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     words += [] if jail.network else ["--unshare-net"]
     words += ["--unshare-pid", "--as-pid-1"] if jail.pids else []
-    if jail.identity is None:
+    kept = _CAPABILITIES_OF_GATE if jail.identity is not None else jail.capabilities
+    if not kept:
         words += ["--unshare-user", "--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID)]
     words += ["--hostname", jail.hostname, "--cap-drop", "ALL"]
-    if jail.identity is not None:
-        for capability in _CAPABILITIES_OF_GATE:
-            words += ("--cap-add", capability)
+    for capability in kept:
+        words += ("--cap-add", capability)
     return (*words, "--die-with-parent", "--new-session")
 
 

@@ -62,7 +62,8 @@ class Jail:
 
     `identity` None: the process stays the user who started it, in a user namespace without any capability; else it becomes
     that user, which only root can arrange. `syscalls` None: no filter of ours. `directories` are empty and made in the
-    room. `pids` False: it sees the processes of the host. `mount_namespace`: a descriptor of the one whose paths the grants
+    room. `capabilities` are left to a program that confines itself further and gives them up, where root starts it; it
+    then has no user namespace from us. `pids` False: it sees the processes of the host. `mount_namespace`: a descriptor of the one whose paths the grants
     are of, where it is not ours. `profile_path`: a sandbox-exec profile to use instead of the grants (macOS).
 
     `enabled` False is the named weaker mode (`--security disabled`): the command then runs as it is.
@@ -71,6 +72,7 @@ class Jail:
     grants: tuple[Grant, ...] = ()
     directories: tuple[str, ...] = ()
     network: bool = False
+    capabilities: tuple[str, ...] = ()
     enabled: bool = True
     pids: bool = True
     landlock: bool = True

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from engine import host
 from engine.errors import EngineError
+from engine.jailer.grants import Jail
 from engine.jailer.ownership import Claim
 from engine.jailer.room import jailed
 from engine.model import SecurityOptions
@@ -42,12 +43,13 @@ class Channels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A started machine. `pid` is the outermost process (the jail's, where there is one); `claim` keeps the user it became
+    """A started machine, in `jail`. `pid` is the outermost process (the jail's, where there is one); `claim` keeps the user it became
     from others."""
 
     process: asyncio.subprocess.Process
     channels: Channels
     argv: tuple[str, ...]
+    jail: Jail
     claim: Claim | None = None
 
     @property
@@ -117,4 +119,4 @@ async def start_machine(
     for end in ours:
         end.setblocking(False)
     channels = Channels(qmp=ours[0], console=ours[1], events=ours[2], output=ours[3])
-    return Machine(process=process, channels=channels, argv=command.argv, claim=claim)
+    return Machine(process=process, channels=channels, argv=command.argv, jail=jail, claim=claim)

@@ -15,6 +15,7 @@ from pathlib import Path
 from engine.errors import BoxliteError, DeadlineError, EngineError
 from engine.fsutil import locked, remove_tree, scratch_dir, try_lock, write_atomic
 from engine.jailer.ownership import take_back
+from engine.jailer.refusal import find_refusal
 from engine.layout import Layout
 from engine.model import Accel, SecurityOptions
 from engine.progress import Progress, ProgressSink
@@ -158,7 +159,9 @@ async def _wait_ready(machine: Machine, *, timeout_s: float) -> None:
 
 
 def explain_boot_failure(error: BoxliteError, qemu_log: Path, tail: ConsoleTail) -> BoxliteError:
-    """The same error with what QEMU and the console said last."""
+    """The same error with what QEMU and the console said last; or that its jail could not be built."""
+    if (refusal := find_refusal(qemu_log)) is not None:
+        return refusal
     with contextlib.suppress(OSError):
         said = qemu_log.read_text(errors="replace").strip().splitlines()
         if said:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +16,7 @@ from engine.jailer.grants import DEVICES
 from engine.jailer.ownership import FIRST_ID, SHARED_GID
 from engine.vmm.confinement import FIRMWARE_DIRS
 from tests.framework.cli import Boxlite
+from tests.framework.waiting import eventually, inspect
 
 pytestmark = pytest.mark.vm
 NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
@@ -69,9 +70,7 @@ def machine(boxlite_of_module: Boxlite, alpine: str) -> Iterator[Process]:
     """QEMU of a running box."""
     boxlite = boxlite_of_module
     boxlite("run", "-d", "--name", "shown", alpine, "sleep", "600", check=True)
-    outer = json.loads(boxlite.out("inspect", "shown"))
-    document = outer[0] if isinstance(outer, list) else outer
-    shim = Process(document["State"]["Pid"])
+    shim = Process(inspect(boxlite, "shown")["State"]["Pid"])
     yield next(
         process for process in descendants(shim) if "qemu-system" in process.read("cmdline").split("\0")[0]
     )
@@ -162,3 +161,30 @@ def test_home_holds_nothing_that_others_may_read(machine: Process, home: Path) -
         str(path) for path in home.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o007
     ]
     assert open_to_others == []
+
+
+def test_inspect_shows_how_the_machine_is_confined(machine: Process, boxlite_of_module: Boxlite) -> None:
+    jail = wait_for_jail(boxlite_of_module)
+    assert jail["Namespaces"] == ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"]
+    assert jail["Seccomp"] == "machine" and jail["Capabilities"] == []
+    assert str(jail["Uid"]) == (machine.status["Uid"].split()[0] if os.geteuid() == 0 else "None")
+    assert {grant["Access"] for grant in jail["Grants"]} <= {"read", "device"}
+    assert jail["Limits"]["open_files"] == 1024
+    assert jail["Cgroup"]["Kind"] in ("systemd", "v1", "v2") or jail["Cgroup"]["Reason"]
+
+
+def test_machine_is_in_the_control_group_that_inspect_names(
+    machine: Process, boxlite_of_module: Boxlite
+) -> None:
+    kind = wait_for_jail(boxlite_of_module)["Cgroup"]["Kind"]
+    if kind == "none":
+        pytest.skip("this host lets us make no control group")
+    assert re.search(r"memory:/boxlite/\w+|boxlite-\w+\.scope|0::/boxlite/\w+", machine.read("cgroup"))
+
+
+def wait_for_jail(boxlite: Boxlite) -> dict[str, Any]:
+    """It is written a moment after the start."""
+    eventually(lambda: inspect(boxlite, "shown")["Security"]["Jail"] is not None, within_s=20)
+    jail = inspect(boxlite, "shown")["Security"]["Jail"]
+    assert isinstance(jail, dict)
+    return jail
