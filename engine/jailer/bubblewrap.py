@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from engine.errors import JailError
-from engine.jailer.closing import INSIDE_ID
 from engine.jailer.grants import Access, Grant, Jail
+from engine.jailer.identity import INSIDE_ID
 from engine.process import Command, find_program, get_program
 
 GATE = "/gate"
 _CAPABILITIES_OF_GATE = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_SYS_ADMIN")
 
 
-def wrap(command: Command, jail: Jail, *, gate_fd: int | None = None) -> Command:
-    """The command as it is started inside the jail, by the gate that `gate_fd` holds. Needs bubblewrap ≥ 0.5.
+def wrap(command: Command, jail: Jail, *, gate: int | str | None = None) -> Command:
+    """The command as it is started inside the jail, by the gate that a descriptor holds or a path leads to. Needs bubblewrap ≥ 0.5.
 
     The process gets user, mount, pid, network, ipc, uts and cgroup namespaces of its own, no capability, no
     controlling terminal, an empty environment but for the command's own, and dies with its parent.
@@ -31,15 +31,15 @@ def wrap(command: Command, jail: Jail, *, gate_fd: int | None = None) -> Command
             "bubblewrap (bwrap) is not installed, so no jail can be built",
             hint="install the package bubblewrap, or give up the second wall by name with `--security disabled`",
         )
-    gate = () if gate_fd is None else (GATE,)
+    by = () if gate is None else (GATE,)
     return command.wrapped(
         *_entering(jail),
         bwrap,
         *_namespaces(jail),
-        *_view(jail, gate_fd),
+        *_view(jail, gate),
         *_environment(command),
         "--",
-        *gate,
+        *by,
     )
 
 
@@ -70,15 +70,17 @@ def _namespaces(jail: Jail) -> tuple[str, ...]:
     return (*words, "--die-with-parent", "--new-session")
 
 
-def _view(jail: Jail, gate_fd: int | None) -> tuple[str, ...]:
+def _view(jail: Jail, gate: int | str | None) -> tuple[str, ...]:
     words: list[str] = ["--proc", "/proc"] if jail.pids else ["--ro-bind", "/proc", "/proc"]
     grants = (*jail.devices, *jail.grants)
     for path in _directories(jail, grants):
         words += ("--perms", "0755", "--dir", path)
     for grant in grants:
         words += (_bind_flag(grant), grant.mounted_at or grant.path, grant.inside)
-    if gate_fd is not None:
-        words += ("--perms", "0555", "--file", str(gate_fd), GATE)
+    if isinstance(gate, int):
+        words += ("--perms", "0555", "--file", str(gate), GATE)
+    elif gate is not None:
+        words += ("--ro-bind", gate, GATE)
     return (*words, "--remount-ro", "/", "--chdir", "/")
 
 

@@ -15,6 +15,8 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from engine.jailer.identity import SLOT_BYTES, SLOT_OFFSET, pack_slot
+
 LOAD_ADDRESS = 0x400000
 """Where the program lies. Nothing can be mapped below LOWEST_MAPPING once the filter is in force, so that the one
 address from which execve(2) is let through (PATH_ADDRESS) is gone for good with the gate itself."""
@@ -25,8 +27,9 @@ _WORD = 0xFFFF_FFFF_FFFF_FFFF
 _ELF_HEADER = struct.Struct("<4sBBBBB7xHHIQQQIHHHHHH")
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 _HEADERS_BYTES = _ELF_HEADER.size + _PROGRAM_HEADER.size
-PATH_ADDRESS = LOAD_ADDRESS + _HEADERS_BYTES
-"""The path of the jailed program is the first thing after the headers, whatever follows."""
+IDENTITY_ADDRESS = LOAD_ADDRESS + SLOT_OFFSET
+PATH_ADDRESS = IDENTITY_ADDRESS + SLOT_BYTES
+"""The identity, then the path of the jailed program: the first things after the headers, whatever follows."""
 
 _ET_EXEC, _PT_LOAD, _R_AND_X = 2, 1, 5
 _ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
@@ -47,11 +50,18 @@ class Pointing:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An argument that is read from this address when the step's turn comes."""
+
+    address: int
+
+
 class Previous:
     """What the call before gave, a descriptor; may only be the first argument."""
 
 
-Argument = int | Bytes | Pointing | Previous
+Argument = int | Bytes | Pointing | Loaded | Previous
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +79,14 @@ class _Processor:
     """How code is written for one: load constants into argument registers (None: what the call before gave) and call,
     skip if it went well, become another program."""
 
-    call: Callable[[int, Sequence[int | None]], bytes]
+    call: Callable[[int, Sequence[int | Loaded | None]], bytes]
     skip_on_success: Callable[[int], bytes]
     become: Callable[[int], bytes]
     write: int
     exit: int
 
 
-def build_gate(path: str, steps: Sequence[Step], *, arch: str) -> bytes:
+def build_gate(path: str, steps: Sequence[Step], *, arch: str, identity: tuple[int, int] = (0, 0)) -> bytes:
     """An executable that carries out `steps`, then becomes `path` with its own arguments but the first.
 
     A required step that fails is named on stderr, and the status is FAILED_STATUS. Pure. Raises KeyError for a
@@ -84,6 +94,7 @@ def build_gate(path: str, steps: Sequence[Step], *, arch: str) -> bytes:
     """
     processor = _PROCESSORS[arch]
     pool = _Pool(LOAD_ADDRESS + _HEADERS_BYTES)
+    pool.address(Bytes(pack_slot(*identity)))
     assert pool.address(Bytes(path.encode() + b"\0")) == PATH_ADDRESS
     calls = [
         (step, processor.call(step.number, [pool.place(argument) for argument in step.arguments]))
@@ -111,9 +122,11 @@ class _Pool:
         self._start = start
         self.content = b""
 
-    def place(self, argument: Argument) -> int | None:
-        """The number to load; None for what the call before gave."""
-        return None if isinstance(argument, Previous) else self.address(argument)
+    def place(self, argument: Argument) -> int | Loaded | None:
+        """The number to load, or where from; None for what the call before gave."""
+        if isinstance(argument, Previous):
+            return None
+        return argument if isinstance(argument, Loaded) else self.address(argument)
 
     def address(self, argument: int | Bytes | Pointing) -> int:
         if isinstance(argument, int):
@@ -147,14 +160,26 @@ def _executable(content: bytes, entry: int, arch: str) -> bytes:
 # ------------------------------------------------------------ x86-64: rdi rsi rdx r10 r8, number in eax
 
 _X86_LOADS = (b"\x48\xbf", b"\x48\xbe", b"\x48\xba", b"\x49\xba", b"\x49\xb8")
+_X86_READS = (
+    b"\x48\x8b\x3c\x25",
+    b"\x48\x8b\x34\x25",
+    b"\x48\x8b\x14\x25",
+    b"\x4c\x8b\x14\x25",
+    b"\x4c\x8b\x04\x25",
+)
 
 
-def _x86_call(number: int, arguments: Sequence[int | None]) -> bytes:
-    loads = b"".join(
-        b"\x48\x89\xc7" if value is None else load + struct.pack("<Q", value & _WORD)  # mov rdi, rax
-        for load, value in zip(_X86_LOADS, arguments, strict=False)
-    )
+def _x86_call(number: int, arguments: Sequence[int | Loaded | None]) -> bytes:
+    loads = b"".join(_x86_load(register, value) for register, value in enumerate(arguments))
     return loads + b"\xb8" + struct.pack("<I", number) + b"\x0f\x05"  # mov eax, number; syscall
+
+
+def _x86_load(register: int, value: int | Loaded | None) -> bytes:
+    if value is None:
+        return b"\x48\x89\xc7"  # mov rdi, rax
+    if isinstance(value, Loaded):
+        return _X86_READS[register] + struct.pack("<i", value.address)  # mov register, [address]
+    return _X86_LOADS[register] + struct.pack("<Q", value & _WORD)
 
 
 def _x86_skip(length: int) -> bytes:
@@ -184,12 +209,20 @@ def _arm_load(register: int, value: int) -> bytes:
     return struct.pack(f"<{len(words)}I", *words)
 
 
-def _arm_call(number: int, arguments: Sequence[int | None]) -> bytes:
+def _arm_call(number: int, arguments: Sequence[int | Loaded | None]) -> bytes:
     """A result is where the first argument goes, in x0."""
     loads = b"".join(
-        _arm_load(register, value & _WORD) for register, value in enumerate(arguments) if value is not None
+        _arm_read(register, value.address)
+        if isinstance(value, Loaded)
+        else _arm_load(register, value & _WORD)
+        for register, value in enumerate(arguments)
+        if value is not None
     )
     return loads + _arm_load(8, number) + struct.pack("<I", 0xD4000001)  # svc #0
+
+
+def _arm_read(register: int, address: int) -> bytes:
+    return _arm_load(9, address) + struct.pack("<I", 0xF9400000 | 9 << 5 | register)  # ldr register, [x9]
 
 
 def _arm_skip(length: int) -> bytes:

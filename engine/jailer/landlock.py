@@ -4,19 +4,19 @@ abstract sockets, signals (landlock(7); the kernel's Documentation/userspace-api
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import os
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+from engine.fsutil import write_atomic
 from engine.jailer.grants import Access, Grant
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 """The same numbers on every processor."""
 _CREATE_RULESET_VERSION = 1
-_RULE_PATH_BENEATH = 1
+RULE_PATH_BENEATH = 1
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
@@ -26,10 +26,26 @@ _NET_BIND_AND_CONNECT = 0b11
 _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 
 
-@functools.cache
-def landlock_abi() -> int:
-    """The version of Landlock this kernel speaks; 0 where there is none."""
-    return max(0, _syscall(CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION))
+def landlock_abi(cache_dir: Path | None = None) -> int:
+    """The version of Landlock this kernel speaks; 0 where there is none. Asked once per kernel, if there is a directory to
+    note the answer in: asking takes loading ctypes."""
+    note = None if cache_dir is None else cache_dir / f"landlock-{os.uname().release}"
+    if note is not None:
+        try:
+            return int(note.read_text())
+        except (OSError, ValueError):
+            pass
+    import ctypes
+
+    answer = int(
+        ctypes.CDLL(None).syscall(
+            ctypes.c_long(CREATE_RULESET), None, ctypes.c_long(0), ctypes.c_long(_CREATE_RULESET_VERSION)
+        )
+    )
+    if note is not None:
+        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(note, b"%d" % max(0, answer))
+    return max(0, answer)
 
 
 def handled_rights(abi: int) -> int:
@@ -56,54 +72,27 @@ def rights_of(grant: Grant, mode: int, abi: int) -> int:
     return rights & handled_rights(abi)
 
 
-def open_ruleset(grants: Iterable[Grant], *, network: bool) -> int | None:
-    """A descriptor of the rules for a process to restrict itself with; None where the kernel has no Landlock.
-
-    `network`: TCP, and abstract sockets of others, stay as they are. Paths that are not there get no rule. Raises OSError.
-    """
-    abi = landlock_abi()
-    if abi == 0:
-        return None
+def ruleset_attributes(abi: int, *, network: bool) -> bytes:
+    """A `struct landlock_ruleset_attr` of the size that version knows. `network`: TCP stays as it is."""
     attributes = struct.pack(
         "<QQQ",
         handled_rights(abi),
-        _NET_BIND_AND_CONNECT if abi >= 4 and not network else 0,
-        _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS if abi >= 6 else 0,
+        0 if network else _NET_BIND_AND_CONNECT,
+        _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS,
     )
-    ruleset = _checked(_syscall(CREATE_RULESET, attributes, 8 if abi < 4 else 16 if abi < 6 else 24, 0))
-    try:
-        for grant in grants:
-            _add(ruleset, grant, abi)
-    except OSError:
-        os.close(ruleset)
-        raise
-    return ruleset
+    return attributes[: 8 if abi < 4 else 16 if abi < 6 else 24]
 
 
-def _add(ruleset: int, grant: Grant, abi: int) -> None:
-    try:
-        path = os.open(grant.path, os.O_PATH | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        rights = rights_of(grant, os.fstat(path).st_mode, abi)
-        _checked(_syscall(ADD_RULE, ruleset, _RULE_PATH_BENEATH, struct.pack("<Qi", rights, path), 0))
-    finally:
-        os.close(path)
+def path_rules(grants: Iterable[Grant], abi: int) -> Iterator[tuple[str, int]]:
+    """Each path as the jail has it, and the rights below it. What is not there gets no rule."""
+    for grant in grants:
+        try:
+            mode = Path(grant.mounted_at or grant.path).stat().st_mode
+        except FileNotFoundError:
+            continue
+        yield grant.inside, rights_of(grant, mode, abi)
 
 
-def _syscall(number: int, *arguments: int | bytes | None) -> int:
-    words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
-    return int(_libc().syscall(ctypes.c_long(number), *words))
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _checked(result: int) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"Landlock: {os.strerror(number)}")
-    return result
+def path_attributes(rights: int, fd: int) -> bytes:
+    """A `struct landlock_path_beneath_attr`."""
+    return struct.pack("<Qi", rights, fd)

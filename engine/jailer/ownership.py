@@ -1,28 +1,22 @@
 """A user of its own for every machine that root starts, and the files it needs handed over to it.
 
-The numbers lie in a range that neither people, services, containers nor anything else of the system has
-(systemd, docs/UIDS-GIDS.md: 1879048192 to 2147483647 is unused). What all boxes read belongs to root and to one group that
+What all boxes read belongs to root and to one group that
 every box is in, so that nothing of a home is readable to the rest of the system.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import stat
 from pathlib import Path
 
 from engine.jailer.grants import Access, Identity, Jail
-
-FIRST_ID = 1879048192
-SHARED_GID = FIRST_ID
-IDS = 2**28 - 1
+from engine.jailer.identity import SHARED_GID, claim_id
 
 
 class Claim:
-    """An identity that is ours until it is closed, or our process ends: an abstract socket stands for it, which the whole
-    host has only one of (unix(7))."""
+    """An identity that is ours until it is closed, or our process ends."""
 
     def __init__(self, identity: Identity, held: socket.socket) -> None:
         self.identity = identity
@@ -31,16 +25,7 @@ class Claim:
     @classmethod
     def of(cls, uid: int | None = None, gid: int | None = None) -> Claim:
         """The user and group asked for; where none is, a number that nobody has."""
-        held = socket.socket(socket.AF_UNIX)
-        while True:
-            own = FIRST_ID + 1 + int.from_bytes(os.urandom(8), "big") % IDS
-            try:
-                held.bind(f"\0boxlite/uid/{own}")
-                break
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    held.close()
-                    raise
+        own, held = claim_id()
         chosen = Identity(
             uid=own if uid is None else uid, gid=own if gid is None else gid, shared_gid=SHARED_GID
         )

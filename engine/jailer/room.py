@@ -1,4 +1,4 @@
-"""A jail around one start: the gate is made, Landlock's rules are opened, both are handed over as descriptors."""
+"""A jail around one start: files are handed over, the gate is made and handed over as a descriptor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.jailer.bubblewrap import wrap
 from engine.jailer.closing import closing_steps
 from engine.jailer.gate import build_gate
 from engine.jailer.grants import Jail
-from engine.jailer.landlock import open_ruleset
+from engine.jailer.landlock import landlock_abi
 from engine.jailer.ownership import hand_over
 from engine.jailer.seccomp import load_filter
 from engine.layout import Layout
@@ -50,38 +50,48 @@ async def jailed(
 
 @contextlib.contextmanager
 def _closed(command: Command, jail: Jail, cache_dir: Path) -> Iterator[Command]:
-    with contextlib.ExitStack() as stack:
-        ruleset = gate = None
-        try:
-            hand_over(jail)
-            if jail.landlock:
-                ruleset = open_ruleset((*jail.grants, *jail.devices), network=jail.network)
-            gate = _open_gate(get_program(command.argv[0]), jail, ruleset, cache_dir)
-        except OSError as error:
-            raise JailError(
-                f"the jail cannot be built: {error.filename or ''} {error.strerror}",
-                hint="`boxlite system doctor` says what this host lacks; `--security disabled` gives up the jail by name",
-            ) from error
-        finally:
-            for fd in (ruleset, gate):
-                if fd is not None:
-                    stack.callback(os.close, fd)
-        handed = tuple(fd for fd in (gate, ruleset, jail.mount_namespace) if fd is not None)
-        yield replace(wrap(command, jail, gate_fd=gate), pass_fds=(*command.pass_fds, *handed))
-
-
-def _open_gate(path: str, jail: Jail, ruleset: int | None, cache_dir: Path) -> int:
-    program = None if jail.syscalls is None else load_filter(jail.syscalls, cache_dir)
-    arch = machine_arch()
-    try:
-        content = build_gate(
-            path, closing_steps(jail, arch=arch, ruleset=ruleset, program=program), arch=arch
-        )
-    except KeyError as error:
-        raise JailError(
-            f"no jail can be built on a processor of the kind {arch}", hint="boxes run on x86_64 and aarch64"
-        ) from error
+    hand_over_files(jail)
+    content = make_gate(get_program(command.argv[0]), jail, cache_dir)
     fd = os.memfd_create("gate")
-    os.write(fd, content)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
+    try:
+        os.write(fd, content)
+        os.lseek(fd, 0, os.SEEK_SET)
+        handed = (fd,) if jail.mount_namespace is None else (fd, jail.mount_namespace)
+        yield replace(wrap(command, jail, gate=fd), pass_fds=(*command.pass_fds, *handed))
+    finally:
+        os.close(fd)
+
+
+def hand_over_files(jail: Jail) -> None:
+    """Give the jail's user what it needs. Raises JailError."""
+    with _refused():
+        hand_over(jail)
+
+
+def make_gate(program: str, jail: Jail, cache_dir: Path) -> bytes:
+    """The gate of a jail for a program. `cache_dir` keeps what is costly to make. Raises JailError."""
+    filtered = None if jail.syscalls is None else load_filter(jail.syscalls, cache_dir)
+    arch, who = machine_arch(), jail.identity
+    with _refused():
+        landlock = landlock_abi(cache_dir) if jail.landlock else 0
+        try:
+            steps = closing_steps(jail, arch=arch, landlock=landlock, program=filtered)
+            return build_gate(
+                program, steps, arch=arch, identity=(0, 0) if who is None else (who.uid, who.gid)
+            )
+        except KeyError as error:
+            raise JailError(
+                f"no jail can be built on a processor of the kind {arch}",
+                hint="boxes run on x86_64 and aarch64",
+            ) from error
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise JailError(
+            f"the jail cannot be built: {error.filename or ''} {error.strerror}",
+            hint="`boxlite system doctor` says what this host lacks; `--security disabled` gives up the jail by name",
+        ) from error

@@ -9,21 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine import host
 from engine.errors import EngineError
+from engine.jailer.bubblewrap import wrap
 from engine.jailer.grants import Jail
 from engine.jailer.ownership import Claim
-from engine.jailer.room import jailed
+from engine.jailer.room import hand_over_files, make_gate
+from engine.layout import Layout
 from engine.model import SecurityOptions
-from engine.process import Command, start
+from engine.process import Child, Command, start
 from engine.sockets import listen_unix
 from engine.vmm.arguments import build_qemu_argv
 from engine.vmm.confinement import claim_identity, machine_jail, make_mountpoints
+from engine.vmm.restore import build_restore_script
 from engine.vmm.spec import Descriptors, VmSpec
+
+CHANNELS = ("qmp", "restore", "console", "events", "output")
+GATE_MODE = 0o500
+"""It is started before it becomes the box's user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +39,29 @@ class Channels:
     as soon as it is dead."""
 
     qmp: socket.socket
+    restore: socket.socket
     console: socket.socket
     events: socket.socket
     output: socket.socket
 
+    @property
+    def all(self) -> tuple[socket.socket, ...]:
+        return (self.qmp, self.restore, self.console, self.events, self.output)
+
     def close(self) -> None:
-        for end in (self.qmp, self.console, self.events, self.output):
+        for end in self.all:
             end.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A started machine, in `jail`. `pid` is the outermost process (the jail's, where there is one); `claim` keeps the user it became
-    from others."""
+    """A started machine, in `jail`. `pid` is the outermost process (the jail's, where there is one), `fds` are the numbers that
+    `argv` speaks of; `claim` keeps the user it became from others."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Child
     channels: Channels
     argv: tuple[str, ...]
+    fds: Descriptors
     jail: Jail
     claim: Claim | None = None
 
@@ -71,6 +84,18 @@ class Machine:
             self.claim.close()
 
 
+def machine_command(spec: VmSpec, fds: Descriptors, jail: Jail) -> Command:
+    """QEMU in its jail, as it is started by the gate in `gate_path`. Pure but for what is installed: the same machine gives
+    the same command."""
+    command = Command(argv=build_qemu_argv(host.qemu_binary(), spec, fds), pass_fds=fds.all)
+    return wrap(command, jail, gate=gate_path(spec) if jail.enabled else None)
+
+
+def gate_path(spec: VmSpec) -> str:
+    """Where the gate of a machine lies: beside the directory that it is shown."""
+    return f"{spec.share_path}.gate"
+
+
 async def start_machine(
     spec: VmSpec,
     *,
@@ -83,27 +108,25 @@ async def start_machine(
     """Start QEMU for `spec`, jailed as `security` says. Returns once the process exists, not once it runs.
 
     `network` is the machine's end of the pair whose other end the network process has. QEMU's own messages go to
-    `log_path`; `home` is the home directory. Raises EngineError when QEMU cannot be started, JailError when
-    the jail cannot be built.
+    `log_path`; `home` is the home directory. Raises EngineError when QEMU cannot be started, JailError when the jail
+    cannot be built.
     """
-    binary = host.qemu_binary()
     listeners = [listen_unix(path) for path in portals]
-    pairs = [socket.socketpair() for _ in range(4)]
+    pairs = [socket.socketpair() for _ in CHANNELS]
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     fds = Descriptors(
-        qmp=theirs[0].fileno(),
-        console=theirs[1].fileno(),
-        events=theirs[2].fileno(),
-        output=theirs[3].fileno(),
+        **{name: end.fileno() for name, end in zip(CHANNELS, theirs, strict=True)},
         portals=tuple(listener.fileno() for listener in listeners),
         network=None if network is None else network.fileno(),
     )
-    command = Command(argv=build_qemu_argv(binary, spec, fds), pass_fds=fds.all)
     claim = claim_identity(security)
     try:
-        make_mountpoints(spec)
-        jail = machine_jail(spec, security, binary, identity=None if claim is None else claim.identity)
-        async with jailed(command, jail, home=home, place=Path(f"{spec.share_path}.shown")) as command:
+        identity = None if claim is None else claim.identity
+        jail = machine_jail(spec, security, host.qemu_binary(), identity=identity)
+        async with prepared(spec, jail, home) as prepared_jail:
+            command = machine_command(spec, fds, prepared_jail)
+            if prepared_jail.mount_namespace is not None:
+                command = replace(command, pass_fds=(*command.pass_fds, prepared_jail.mount_namespace))
             process = await start(command, log_path=log_path)
     except BaseException as error:
         for end in ours:
@@ -111,12 +134,39 @@ async def start_machine(
         if claim is not None:
             claim.close()
         if isinstance(error, OSError):
-            raise EngineError(f"{command.argv[0]} could not be started: {error.strerror}") from error
+            raise EngineError(f"the machine could not be started: {error.strerror}") from error
         raise
     finally:
         for end in (*theirs, *listeners, *([network] if network is not None else [])):
             end.close()
-    for end in ours:
+    channels = open_channels(ours)
+    if spec.template is not None:
+        channels.restore.send(build_restore_script(spec.template.state_path))
+    return Machine(process=process, channels=channels, argv=command.argv, fds=fds, jail=jail, claim=claim)
+
+
+@contextlib.asynccontextmanager
+async def prepared(spec: VmSpec, jail: Jail, home: Path) -> AsyncIterator[Jail]:
+    """The jail as it is within the block, with all that it needs in place: files handed over, volumes mounted, the gate."""
+    if not jail.enabled:
+        yield jail
+        return
+    make_mountpoints(spec)
+    hand_over_files(jail)
+    async with contextlib.AsyncExitStack() as stack:
+        if jail.identity is not None and spec.shares:
+            from engine.jailer.idmap import shown_as_own
+
+            jail = await stack.enter_async_context(shown_as_own(jail, Path(f"{spec.share_path}.shown")))
+        gate = Path(gate_path(spec))
+        gate.unlink(missing_ok=True)
+        gate.write_bytes(make_gate(host.qemu_binary(), jail, Layout(home).jail_dir))
+        gate.chmod(GATE_MODE)
+        yield jail
+
+
+def open_channels(ends: Sequence[socket.socket]) -> Channels:
+    """Our ends, in the order of CHANNELS."""
+    for end in ends:
         end.setblocking(False)
-    channels = Channels(qmp=ours[0], console=ours[1], events=ours[2], output=ours[3])
-    return Machine(process=process, channels=channels, argv=command.argv, jail=jail, claim=claim)
+    return Channels(**dict(zip(CHANNELS, ends, strict=True)))

@@ -13,7 +13,7 @@ import pytest
 
 from engine import host
 from engine.jailer.grants import DEVICES
-from engine.jailer.ownership import FIRST_ID, SHARED_GID
+from engine.jailer.identity import FIRST_ID, SHARED_GID
 from engine.vmm.confinement import FIRMWARE_DIRS
 from tests.framework.cli import Boxlite
 from tests.framework.waiting import eventually, inspect
@@ -122,7 +122,7 @@ def test_machine_has_no_descriptor_but_what_was_handed_over(machine: Process, ho
     files = [path for path in machine.descriptors if path.startswith("/") and not path.startswith("/memfd:")]
     inside = str(home.resolve())
     expected = re.compile(
-        rf"/dev/null|{inside}/(boxes/\w+/(disk\.qcow2|logs/qemu\.log)|bases/[\w-]+/base\.ext4|tmp/head-\w+/(qemu\.log|mounts))"
+        rf"/dev/null|{inside}/(boxes/\w+/(disk\.qcow2|logs/qemu\.log)|bases/[\w-]+/base\.ext4|tmp/head-[\w-]+/(qemu\.log|mounts))"
         r".*|/.*/templates/\w+/(memory|state)|/.*/guest/\w+/root\.img|/.*/mounts"
     )
     assert [path for path in files if not expected.fullmatch(path)] == []

@@ -25,8 +25,8 @@ VIEW = (
 )
 
 
-def words(jail: Jail, gate_fd: int | None = None) -> str:
-    return " ".join(wrap(COMMAND, jail, gate_fd=gate_fd).argv[1:])
+def words(jail: Jail, gate: int | str | None = None) -> str:
+    return " ".join(wrap(COMMAND, jail, gate=gate).argv[1:])
 
 
 @needs_bwrap
@@ -42,7 +42,7 @@ def test_wrap_for_an_ordinary_user_gives_the_documented_arguments() -> None:
 @needs_bwrap
 def test_wrap_for_a_user_of_the_box_keeps_what_the_gate_needs_to_become_it() -> None:
     jail = Jail(grants=GRANTS, identity=Identity(uid=5, gid=6, shared_gid=7))
-    assert words(jail, gate_fd=9) == (
+    assert words(jail, gate=9) == (
         "--unshare-ipc --unshare-uts --unshare-cgroup-try --unshare-net --unshare-pid --as-pid-1"
         " --hostname boxlite --cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP"
         " --cap-add CAP_SYS_ADMIN --die-with-parent --new-session"
