@@ -104,9 +104,9 @@ class Runtime:
         from engine.runtime import images
         from engine.runtime.capabilities import effective_capabilities
         from engine.runtime.requests import container_argv
-        from engine.runtime.support import refuse_unsupported
+        from engine.runtime.support import check_support
 
-        refuse_unsupported(spec)
+        check_support(spec, self._context.progress)
         effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
         async with images.source_for_spec(self._context, spec, pull) as source:
             container_argv(spec, source.config)
