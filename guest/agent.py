@@ -19,6 +19,7 @@ from guest.device_filter import DeviceFilter
 from guest.egress import Egress, NetworkPort
 from guest.http2 import PortalServer
 from guest.identity import prepare_network
+from guest.lanes import Lane, Lanes
 from guest.orders import Orders
 from guest.ports import Port as SerialPort
 from guest.ports import PortalPort, PortPoller, find_ports
@@ -32,6 +33,8 @@ from guest.sessions import Sessions
 from guest.warmup import WarmUp
 from guest.wire.constants import (
     EVENTS_PORT_NAME,
+    LANE_PORT_NAME,
+    LANES,
     MAIN_EXECUTION,
     MAX_EVENT_BYTES,
     OUTPUT_FRAME_BYTES,
@@ -119,12 +122,13 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     )  # fmt: skip
     network = NetworkPort(os.open(paths[NETWORK_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
     guest = GuestService(container, Egress(network))
+    lanes = Lanes()
     server = PortalServer(
         [
             guest,
             ContainerService(container, guest),
-            ExecutionService(container, sessions, events.activity),
-            FilesService(container, reaper, events.activity),
+            ExecutionService(container, sessions, lanes, events.activity),
+            FilesService(container, reaper, lanes, events.activity),
             TunnelsService(events.activity),
         ],
         config=Configuration(
@@ -146,6 +150,9 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
         device = os.open(paths[PORTAL_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         portals.append(PortalPort(device, server.new_connection))
         poller.register(portals[-1])
+    for number in range(LANES):
+        device = os.open(paths[LANE_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        poller.register(Lane(device, lanes))
     prepare_network()
     await warm_up.all()
     container.get_ready()

@@ -27,11 +27,14 @@ from engine.errors import (
     StoppedError,
 )
 from engine.fsutil import tail_lines
+from engine.jailer.refusal import find_refusal
 from engine.layout import BoxLayout
 from engine.model import (
     BoxRecord,
+    BoxSpec,
     BoxStatus,
     HealthState,
+    ImageConfig,
     NetworkMode,
     PortSpec,
     RestartPolicy,
@@ -220,18 +223,7 @@ async def _plan(
         guest = await get_guest_files(context)
         shape, template = await choose_machine(context.layout, context.config, spec, guest, context.progress)
     with watch.stage("box_config_ms"):
-        network = None
-        ipv6 = False
-        if spec.network.mode is NetworkMode.ENABLED:
-            restriction = restriction_of(spec) if is_restricted(spec) else None
-            ipv6 = host.has_ipv6()
-            network = NetworkGrant(
-                ports=await _plan_ports(context, published_ports(spec, source.config)),
-                host_access=spec.network.host_access,
-                resolver=host.resolver(),
-                ipv6=ipv6,
-                restriction=restriction,
-            )
+        network = await _network_of(context, spec, source.config)
         secrets = None
         if spec.secrets and network is not None and not files_only:
             from engine.runtime.secrets import get_secrets_grant
@@ -275,8 +267,23 @@ async def _plan(
         auto_delete_s=spec.auto_delete_s,
         restart=spec.restart,
         health=spec.health,
-        machine_request=guest_init_request(record, ephemeral=spec.auto_remove, ipv6=ipv6).SerializeToString(),
+        machine_request=guest_init_request(
+            record, ephemeral=spec.auto_remove, ipv6=network is not None and network.ipv6
+        ).SerializeToString(),
         container_request=container.SerializeToString(),
+    )
+
+
+async def _network_of(context: Context, spec: BoxSpec, image: ImageConfig) -> NetworkGrant | None:
+    """What the network process is granted; None without a network. Raises PortInUseError."""
+    if spec.network.mode is NetworkMode.DISABLED:
+        return None
+    return NetworkGrant(
+        ports=await _plan_ports(context, published_ports(spec, image)),
+        host_access=spec.network.host_access,
+        resolver=host.resolver(),
+        ipv6=host.has_ipv6(),
+        restriction=restriction_of(spec) if is_restricted(spec) else None,
     )
 
 
@@ -362,10 +369,13 @@ async def _wake(
                 )
     except BaseException as error:
         said = _last_words(context.layout.box(record.id))  # a box with --rm is gone in a moment
+        refusal = find_refusal(context.layout.box(record.id).qemu_log)
         await shim.send(_verdict_on(error))
         last = await shim.wait_ended()
         if last.get("asked"):
             raise StoppedError("it was stopped while it was starting") from error
+        if refusal is not None:
+            raise refusal from error
         if isinstance(error, RpcTransportError | TimeoutError | EngineError):
             raise _machine_failure(record, str(last.get("reason", error)), said) from error
         raise

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.cappedfile import CappedFile
 from engine.errors import BoxliteError, DeadlineError, EngineError, InvalidStateError
 from engine.layout import BoxLayout, Layout
 from engine.net.passt import Network
 from engine.net.restricted import RestrictedNetwork
-from engine.shim.gateway_jail import in_gateway_jail
+from engine.shim.gateway_jail import gateway_jail
 from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan, NetworkGrant
@@ -26,10 +27,15 @@ from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
 from engine.vmm.restore import wait_restore_accepted
 from engine.vmm.template import BOOT_TIMEOUT_S
-from guest.wire.constants import PORTAL_PORTS
+from guest.wire.constants import LANES, PORTAL_PORTS
+
+if TYPE_CHECKING:
+    from engine.jailer.cgroups import Group
 
 HALT_TIMEOUT_S = 60.0
 """How long the agent may take to write the disk back after the main command's end."""
+GROUP_DELAY_S = 0.5
+"""How long after the launch control groups are set up: moving a process into one may stop it for some milliseconds."""
 STOP_MARGIN_S = 5.0
 """How long past a stop's grace the machine may take before it is killed."""
 
@@ -73,6 +79,7 @@ class Run:
         self._monitor: Monitor | None = None
         self._resources = contextlib.AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
+        self._group: Group | None = None
 
     @property
     def pid(self) -> int | None:
@@ -90,6 +97,7 @@ class Run:
             await self._take_over(ready)
         monitor = await self._monitor_of_machine()
         self._spawn(self._follow_monitor(monitor))
+        self._spawn(self._limit_further())
         await monitor.attach_disk(self._plan.vm)
         if self._plan.vm.template is not None:
             self._spawn(self._announce_disk_size(monitor))
@@ -112,8 +120,10 @@ class Run:
         self._machine = await start_machine(
             self._plan.vm,
             portals=[self._box.portal_socket(number) for number in range(PORTAL_PORTS)],
+            lanes=[self._box.lane_socket(number) for number in range(LANES)],
             security=self._plan.security,
             log_path=self._box.qemu_log,
+            home=Path(self._plan.home),
             network=None if restricted else machine_end,
             gateway=machine_end if restricted else None,
         )
@@ -141,6 +151,15 @@ class Run:
         self._spawn(self._follow_events(machine))
         self._spawn(self._watch_machine(machine))
 
+    async def _limit_further(self) -> None:
+        """Once the box runs: control groups, and a record of how the machine is confined. Takes no time of the start; a
+        box that is gone by then needs neither."""
+        await asyncio.sleep(GROUP_DELAY_S)
+        from engine.shim.confinement import limit_further
+
+        if self._machine is not None:
+            self._group = await limit_further(self._machine, self._plan, self._box)
+
     def _make_network(self, grant: NetworkGrant, far_end: socket.socket) -> Network | RestrictedNetwork:
         log_path = self._box.logs_dir / "network.log"
         if grant.restriction is None:
@@ -151,6 +170,8 @@ class Run:
                 resolver=grant.resolver,
                 ipv6=grant.ipv6,
                 log_path=log_path,
+                home=Path(self._plan.home),
+                jail_enabled=self._plan.security.jailer_enabled,
             )
         return RestrictedNetwork(
             far_end,
@@ -161,11 +182,12 @@ class Run:
             own_log_path=log_path,
             on_denial=self._on_denial,
             secrets=self._plan.secrets,
-            wrap=in_gateway_jail(
+            jail=gateway_jail(
                 self._box,
                 enabled=self._plan.security.jailer_enabled,
                 ca_file=None if self._plan.secrets is None else self._plan.secrets.ca_file,
             ),
+            home=Path(self._plan.home),
         )
 
     async def network_counts(self) -> dict[str, object]:
@@ -207,6 +229,10 @@ class Run:
         await asyncio.gather(*self._background, return_exceptions=True)
         for number in range(PORTAL_PORTS):
             self._box.portal_socket(number).unlink(missing_ok=True)
+        for number in range(LANES):
+            self._box.lane_socket(number).unlink(missing_ok=True)
+        if self._group is not None:
+            self._group.remove()
 
     async def _end_machine(self, *, by_itself: bool) -> None:
         await self._resources.aclose()
