@@ -1,6 +1,6 @@
 """`boxlite` and `python -m boxlite_cli`.
 
-`--version` is answered here, before anything else is imported.
+`--version`, and what a shell asks to complete a word, are answered here, before anything else is imported.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-
-from boxlite_cli.early import begin
 
 COLLECT_AFTER = 50_000
 """New objects between two collections of cyclic garbage: few commands make so many, and looking for it among all that
@@ -33,6 +31,12 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
         sys.exit(print_version())
+    if arguments[:1] == ["__complete"]:
+        from boxlite_cli.candidates import print_candidates
+
+        sys.exit(print_candidates(arguments[1:]))
+    from boxlite_cli.early import begin
+
     begin(arguments)
     gc.set_threshold(COLLECT_AFTER)
     from boxlite_cli.app import run
