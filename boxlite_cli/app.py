@@ -21,7 +21,7 @@ from boxlite_cli.command import (
     usage_error_class,
 )
 from boxlite_cli.output import print_lines
-from boxlite_cli.settings import GlobalOptions
+from boxlite_cli.settings import GlobalOptions, read_config
 
 PROGRAM = "boxlite"
 
@@ -47,6 +47,15 @@ class RootGroup(BoxliteGroup):
         if entry is None:
             return None
         return importlib.import_module(f"boxlite_cli.commands.{entry.module}").COMMAND
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if find_entry(args[0]) is None and not args[0].startswith("-"):
+            file = read_config(ctx.params.get("config"))
+            if file is not None and file.aliases:
+                from boxlite_cli.defaults import expand_alias
+
+                args = expand_alias(args, file.aliases) or args
+        return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         self.format_usage(ctx, formatter)
@@ -107,21 +116,22 @@ def run(arguments: Sequence[str]) -> int:
         failures.say("Error: given up")
         status = 1
     except usage_error_class() as error:
-        status = _say_what_is_wrong(error)
+        status = _say_what_is_wrong(error, as_json="--json" in arguments)
     except (BrokenPipeError, KeyboardInterrupt, failures.TerminatedBySignal) as error:
         status = failures.status_of(error)
     except Exception as error:
-        status = report_failure(error, GlobalOptions(), failure_status=1)
+        status = report_failure(error, GlobalOptions(json="--json" in arguments), failure_status=1)
     return failures.flush_output() or status
 
 
-def _say_what_is_wrong(error: Any) -> int:
-    """A wrong command line: one line of what, one of where help is."""
+def _say_what_is_wrong(error: Any, *, as_json: bool) -> int:
+    """A wrong command line: one line of what, one of where help is. Whether errors are wanted as JSON is guessed from
+    the words, as they could not be parsed."""
     path = error.ctx.command_path if error.ctx is not None else PROGRAM
     if type(error).__name__ == "NoArgsIsHelpError":
         failures.say(error.ctx.get_help())
     else:
-        failures.report_usage(_in_our_words(error), hint=f"see '{path} --help'")
+        failures.report_usage(_in_our_words(error), hint=f"see '{path} --help'", as_json=as_json)
     return failures.USAGE_STATUS
 
 

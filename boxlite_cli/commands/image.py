@@ -9,7 +9,7 @@ import typer
 from boxlite_cli import output
 from boxlite_cli.command import as_command, as_group
 from boxlite_cli.commands import images, import_image, load, pull, rmi, save, tag
-from boxlite_cli.failures import say
+from boxlite_cli.failures import report
 from boxlite_cli.humane import size_text
 from boxlite_cli.image_listing import ImageFilters, parse_image_filters, select_images
 from boxlite_cli.output import Format
@@ -52,7 +52,7 @@ async def _inspect(settings: Settings, names: list[str], how: tuple[Format, str]
     else:
         output.print_document(how[0], objects)
     for failure in missing:
-        say(f"Error: {failure}")
+        report(failure, debug=settings.debug, as_json=settings.json)
     return 1 if missing else 0
 
 

@@ -34,7 +34,7 @@ async def _kill(settings: Settings, boxes: list[str], signum: int) -> int:
             await runtime.kill(ref, signum)
             return ref
 
-        return await for_each(boxes, act, debug=settings.debug)
+        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(kill, "kill", examples="boxlite kill web\nboxlite kill -s HUP web")

@@ -27,7 +27,7 @@ async def _pause(settings: Settings, boxes: list[str]) -> int:
             await runtime.pause(ref)
             return ref
 
-        return await for_each(boxes, act, debug=settings.debug)
+        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(pause, "pause", examples="boxlite pause web db")

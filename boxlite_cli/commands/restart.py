@@ -45,7 +45,7 @@ async def _restart(settings: Settings, boxes: list[str], timeout_s: float | None
                 await runtime.restart(ref, timeout_s=timeout_s)
                 return ref
 
-            return await for_each(boxes, act, debug=settings.debug)
+            return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(restart, "restart", examples="boxlite restart web")

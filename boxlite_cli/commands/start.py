@@ -57,7 +57,7 @@ async def _start_all(settings: Settings, boxes: list[str]) -> int:
                 await runtime.start(ref)
                 return ref
 
-            return await for_each(boxes, act, debug=settings.debug)
+            return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
 async def _start_attached(settings: Settings, box: str, interactive: bool, detach_keys: bytes) -> int:

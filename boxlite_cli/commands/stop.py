@@ -41,7 +41,7 @@ async def _stop(settings: Settings, boxes: list[str], timeout_s: float | None) -
             await runtime.stop(ref, timeout_s=timeout_s)
             return ref
 
-        return await for_each(boxes, act, debug=settings.debug)
+        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(stop, "stop", examples="boxlite stop web\nboxlite stop -t 1m db")

@@ -27,7 +27,7 @@ async def _unpause(settings: Settings, boxes: list[str]) -> int:
             await runtime.unpause(ref)
             return ref
 
-        return await for_each(boxes, act, debug=settings.debug)
+        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(unpause, "unpause", examples="boxlite unpause web db")

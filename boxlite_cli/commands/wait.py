@@ -26,7 +26,7 @@ async def _wait(settings: Settings, boxes: list[str]) -> int:
         async def act(ref: str) -> str:
             return str(await runtime.wait(ref))
 
-        return await for_each(boxes, act, at_once=len(boxes), debug=settings.debug)
+        return await for_each(boxes, act, at_once=len(boxes), debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(wait, "wait", examples="boxlite wait job1 job2")

@@ -34,6 +34,7 @@ from engine.images.reference import ImageReference
 from engine.images.store import ImageStore
 from engine.layout import Layout
 from engine.model import Image, PullPolicy, RuntimeConfig
+from engine.names import did_you_mean
 from engine.progress import Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ async def pull(
     if policy is PullPolicy.NEVER:
         raise ImageNotFoundError(
             f"image {reference} is not here and pulling is switched off",
-            hint=f"`boxlite pull {reference}` fetches it",
+            hint=did_you_mean(reference, await store.short_names(), f"`boxlite pull {reference}` fetches it"),
         )
     failures: list[BoxliteError] = []
     for name in names:
@@ -81,7 +82,10 @@ async def pull(
             return await _pull_name(layout, store, config, name, wanted, progress)
         except (ImageNotFoundError, RegistryAuthError, NetworkError) as error:
             failures.append(error)
-    raise _combined(reference, failures)
+    failed = _combined(reference, failures)
+    if isinstance(failed, ImageNotFoundError):
+        failed.hint = did_you_mean(reference, await store.short_names(), failed.hint or "check name and tag")
+    raise failed
 
 
 async def _pull_name(
