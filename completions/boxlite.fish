@@ -127,7 +127,7 @@ complete -c boxlite -n '__boxlite_word \'.\' 0' -a 'df' -d 'Show what images, di
 complete -c boxlite -n '__boxlite_word \'.\' 0' -a 'version' -d 'Show the version of BoxLite and what it runs on'
 complete -c boxlite -n '__boxlite_word \'.\' 0' -a 'config' -d 'Show settings and where they come from'
 complete -c boxlite -n '__boxlite_word \'.\' 0' -a 'system' -d 'Set up, check, measure and clean up this installation'
-complete -c boxlite -n '__boxlite_word \'.\' 0' -a 'help' -d 'Show help for a command'
+complete -c boxlite -n '__boxlite_word \'.\' 0' -a 'help' -d 'Show help for a command or a topic'
 complete -c boxlite -n '__boxlite_in \'.\'' -l version -s V -d 'Show the version and exit.'
 complete -c boxlite -n '__boxlite_in \'run\'' -l interactive -s i -d 'Pass standard input on.'
 complete -c boxlite -n '__boxlite_in \'run\'' -l tty -s t -d 'Give the command a terminal.'

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from boxlite_cli.pages.bash_script import bash_script
 from boxlite_cli.pages.fish_script import fish_script
+from boxlite_cli.pages.manual import command_page, page_files, topic_file, topic_page
+from boxlite_cli.pages.topics import read_topics
 from boxlite_cli.pages.tree import read_tree
 from boxlite_cli.pages.zsh_script import zsh_script
 
 
 def generated_files() -> dict[str, str]:
     """Path and text of each file. The same commands give the same text."""
-    root = read_tree()
+    root, topics = read_tree(), read_topics()
+    manual: dict[str, str] = {}
+    for page in root.walk():
+        manual |= dict.fromkeys(page_files(page), command_page(page, root, topics))
+    manual |= {topic_file(topic): topic_page(topic, root) for topic in topics}
     return {
+        **{f"man/{name}": text for name, text in manual.items()},
         "completions/boxlite.bash": bash_script(root),
         "completions/_boxlite": zsh_script(root),
         "completions/boxlite.fish": fish_script(root),
