@@ -37,7 +37,10 @@ def help_text(path: tuple[str, ...]) -> str:
 
 def options_in(lines: str) -> set[str]:
     """The options that stand at the beginning of lines, as help and manual list them."""
-    listed = [line[2:].partition("  ")[0] for line in lines.splitlines() if line.startswith("  -")]
+    _, _, lines = lines.partition(":\n  -")
+    listed = [
+        line[2:].partition("  ")[0] for line in f"  -{lines}".splitlines() if re.match(r"  -\S+( |$)", line)
+    ]
     return {name for line in listed for name in OPTION.findall(line)}
 
 
