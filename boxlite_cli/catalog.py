@@ -35,6 +35,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("ls", "ls", "List boxes", ("list", "ps")),
             Entry("inspect", "inspect", "Show everything known about boxes or images"),
             Entry("logs", "logs", "Show what a box's main command has written"),
+            Entry("why", "why", "Explain why a box is as it is"),
             Entry("wait", "wait", "Wait until boxes stop and print their exit codes"),
             Entry("top", "top", "Show the commands in a running box"),
             Entry("stats", "stats", "Show what running boxes use, every second until Ctrl-C"),

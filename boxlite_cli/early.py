@@ -73,7 +73,7 @@ def begin(arguments: Sequence[str]) -> None:
     """Spawn a shim if the command line looks like one that starts a box. Where that fails, the start says why."""
     words = iter(arguments)
     command = next((word for word in words if not word.startswith("-")), None)
-    if command not in STARTING or {"--help", "-h"} & set(arguments[:3]):
+    if command not in STARTING or {"--help", "-h"} & set(arguments[:3]) or "--plan" in arguments:
         return
     from engine.shim.spawn import spawn_shim
 

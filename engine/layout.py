@@ -9,7 +9,7 @@
     templates/KEY/            state, memory, template.json
     templates/usual.json      the machine most boxes have: the next one gets a head start with it
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
-    boxes/ID/                 config.json, disk.qcow2, lock, exit.json
+    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, failure.json (of the last start)
         sockets/              portal-N.sock, portal-N.lock, qmp.sock
         logs/                 console.log, output.log, qemu.log, shim.log
         mounts/               what the machine sees over 9p
@@ -53,6 +53,11 @@ class BoxLayout:
     @property
     def exit_path(self) -> Path:
         return self.root / "exit.json"
+
+    @property
+    def failure_path(self) -> Path:
+        """How far the last start that failed came, and why it did."""
+        return self.root / "failure.json"
 
     @property
     def sockets_dir(self) -> Path:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from engine.portal.execution import Execution
     from engine.runtime.changes import BoxChanges
     from engine.runtime.copy_rules import CopyOptions
+    from engine.runtime.examination import Examination
+    from engine.runtime.foresight import Foresight
     from engine.runtime.housekeeping import BoxSize
     from engine.runtime.library import ImageLibrary
     from engine.runtime.link import BoxLink
@@ -111,6 +113,18 @@ class Runtime:
         async with images.source_for_spec(self._context, spec, pull) as source:
             container_argv(spec, source.config)
             return await records.insert_box(self._context, spec, name, source.key, source.config_digest)
+
+    async def foresee(self, spec: BoxSpec, *, pull: PullPolicy = PullPolicy.MISSING) -> Foresight:
+        """What creating and starting a box would do; nothing is started, pulled or put on record."""
+        from engine.runtime.foresight import foresee
+
+        return await foresee(self._context, spec, pull)
+
+    async def examine(self, ref: str) -> Examination:
+        """Why a box is as it is: how far its last start came, what its logs say last, and what that probably means."""
+        from engine.runtime.examination import examine
+
+        return await examine(self._context, await self.get(ref))
 
     async def get(self, ref: str) -> BoxRecord:
         return await records.get_box(self._context, ref)
