@@ -190,7 +190,9 @@ class BoxliteGroup(TyperGroup):
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             near = get_close_matches(name, self.list_commands(ctx))[:2]
             guess = f"; did you mean {' or '.join(near)}?" if near else ""
-            ctx.fail(f"there is no command {name!r}{guess}")
+            error = usage_error_class()(f"there is no command {name!r}{guess}", ctx)
+            error.unknown_command = name  # type: ignore[attr-defined]
+            raise error
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

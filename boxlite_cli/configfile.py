@@ -59,7 +59,10 @@ def load_config(path: Path) -> ConfigFile:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {os.strerror(error.errno or 0)}") from error
+        raise ConfigError(
+            f"{path} cannot be read: {os.strerror(error.errno or 0)}",
+            hint="check what --config or BOXLITE_CONFIG names, or leave it out",
+        ) from error
     except ValueError as error:
         raise ConfigError(f"{path} is not text in UTF-8") from error
     document, lines = _parse_json(path, text) if path.suffix == ".json" else _parse_yaml(path, text)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from boxlite_cli.failures import say, warn
 from boxlite_cli.humane import size_text
+from boxlite_cli.styling import console, may_draw
 from engine.progress import Progress
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def progress_display(*, quiet: bool = False) -> Iterator[Display]:
     display: Display
     if quiet:
         display = NoDisplay()
-    elif sys.stderr.isatty():
+    elif may_draw(sys.stderr):
         display = LiveDisplay()
     else:
         display = LineDisplay()
@@ -144,7 +145,6 @@ class LiveDisplay:
 
     def _started(self) -> RichProgress:
         if self._rich is None:
-            from rich.console import Console
             from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as RichProgress
 
@@ -153,7 +153,7 @@ class LiveDisplay:
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[amount]}", markup=False),
                 TimeElapsedColumn(),
-                console=Console(stderr=True),
+                console=console(stderr=True),
                 transient=True,
             )
             self._rich.start()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from boxlite_cli.output import aligned, print_lines
+from boxlite_cli.styling import may_draw
 
 
 class Screen(Protocol):
@@ -16,7 +17,7 @@ class Screen(Protocol):
 
 @contextlib.contextmanager
 def screen_or_lines() -> Iterator[Screen]:
-    if not sys.stdout.isatty():
+    if not may_draw(sys.stdout):
         yield _Lines()
         return
     hide, show = "\x1b[?25l", "\x1b[?25h"

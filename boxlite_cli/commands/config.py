@@ -123,6 +123,7 @@ def path(ctx: typer.Context) -> int:
 PATH_EXAMPLES = """
   boxlite config path
   ${EDITOR:-vi} "$(boxlite config path)"
+  BOXLITE_CONFIG=./boxlite.yaml boxlite config path
 """
 
 COMMAND = as_group(

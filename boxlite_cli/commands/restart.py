@@ -14,6 +14,12 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.targets import for_each
 
+EXAMPLES = """
+  boxlite restart web
+  boxlite restart -t 30s db
+  boxlite restart $(boxlite ls -q)
+"""
+
 
 def restart(
     boxes: Annotated[list[str], typer.Argument(metavar="BOX…")],
@@ -48,4 +54,4 @@ async def _restart(settings: Settings, boxes: list[str], timeout_s: float | None
             return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
-COMMAND = as_command(restart, "restart", examples="boxlite restart web")
+COMMAND = as_command(restart, "restart", examples=EXAMPLES)

@@ -14,6 +14,7 @@ from boxlite_cli.targets import for_each
 EXAMPLES = """
   boxlite rmi alpine:3.20
   boxlite rmi $(boxlite images -q --filter dangling=true)
+  boxlite rmi -f 4f2c1a
 """
 
 

@@ -23,6 +23,7 @@ COMPRESSIONS = (Compression.NONE, Compression.GZIP, Compression.ZSTD)
 EXAMPLES = """
   boxlite save -o images.tar alpine:3.20 web:1
   boxlite save --compress zstd web:1 | ssh host boxlite load
+  boxlite save --format oci -o alpine.oci.tar alpine:3.20
 """
 
 

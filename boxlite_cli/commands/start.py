@@ -21,6 +21,7 @@ from engine.errors import InvalidArgumentError
 EXAMPLES = """
   boxlite start web db
   boxlite start -ai shell
+  boxlite start $(boxlite ls -aq --filter label=team=web)
 """
 
 

@@ -30,6 +30,7 @@ FIRST_INTERVAL_S = 0.5
 EXAMPLES = """
   boxlite stats
   boxlite stats --no-stream --format json web db
+  boxlite stats --format '{{.Name}} {{.CPUPerc}}'
 """
 
 

@@ -15,6 +15,13 @@ from boxlite_cli.settings import Settings
 from engine.metrics import BoxSession
 from engine.model import utc_now
 
+EXAMPLES = """
+  boxlite top web
+  boxlite top -a web
+  boxlite top --format json web
+"""
+
+
 COLUMNS = ("ID", "Command", "Status", "Attached")
 HEADINGS = {
     "ID": "EXEC ID", "Command": "COMMAND", "Status": "STATUS", "Attached": "ATTACHED", "Processes": "PROCESSES",
@@ -73,4 +80,4 @@ def _row(one: BoxSession, *, full: bool) -> dict[str, Any]:
     }
 
 
-COMMAND = as_command(top, "top", examples="boxlite top web")
+COMMAND = as_command(top, "top", examples=EXAMPLES)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
   boxlite why web
   boxlite why --format json web
+  boxlite why --json web
 """
 
 

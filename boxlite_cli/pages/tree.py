@@ -9,10 +9,8 @@ from typing import Any
 from typer.core import TyperArgument
 
 from boxlite_cli.app import PROGRAM, build_root
-from boxlite_cli.catalog import ENTRIES, find_entry
+from boxlite_cli.catalog import find_entry
 from boxlite_cli.settings import SECTION as GLOBAL_SECTION
-
-HELP_NAMES = ("--help", "-h")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +83,13 @@ def read_tree() -> Page:
     return _page(build_root(), ())
 
 
+def front_page() -> str:
+    """What `boxlite --help` prints on a terminal of eighty columns or more, kept as a file because making it takes long."""
+    root = build_root()
+    context = root.make_context(PROGRAM, ["ls"], terminal_width=78)
+    return str(context.get_help()) + "\n"
+
+
 def _page(command: Any, path: tuple[str, ...]) -> Page:
     paragraphs = _paragraphs(command.help or "")
     entry = find_entry(path[0]) if len(path) == 1 else None
@@ -140,8 +145,3 @@ def _paragraphs(text: str) -> list[str]:
 def _examples(epilog: str | None) -> tuple[str, ...]:
     lines = (epilog or "").splitlines()
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("Examples"))
-
-
-def entry_order() -> tuple[str, ...]:
-    """The names of the commands in the order of help."""
-    return tuple(entry.name for entry in ENTRIES)

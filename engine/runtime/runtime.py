@@ -28,6 +28,7 @@ from engine.model import (
     RuntimeInfo,
     TerminalSize,
 )
+from engine.names import check_name
 from engine.progress import Progress, ProgressSink, ignore_progress
 from engine.runtime import records
 from engine.runtime.context import Context
@@ -108,6 +109,8 @@ class Runtime:
         from engine.runtime.requests import container_argv
         from engine.runtime.support import refuse_unsupported
 
+        if name is not None:
+            check_name(name)  # before an image is fetched for it
         refuse_unsupported(spec)
         effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
         async with images.source_for_spec(self._context, spec, pull) as source:

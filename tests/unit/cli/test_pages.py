@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,3 +110,31 @@ def test_topics_tables_are_whole() -> None:
 def test_every_command_has_an_example_of_its_own(tree: Page) -> None:
     silent = [page.name for page in tree.walk() if page.path and not page.commands and not page.examples]
     assert not silent
+
+
+def words_of(example: str) -> list[list[str]]:
+    """The words after each `boxlite` in an example."""
+    command = re.sub(r" {3,}.*", "", example)
+    command = re.sub(r"\$\(.*?\)", "web", command).replace('"web"', "web")
+    found = []
+    for part in re.split(r" \| ", command):
+        words = shlex.split(re.sub(r" < \S+", "", part))
+        if "boxlite" in words and not words[0].startswith("$"):
+            found.append(words[words.index("boxlite") + 1 :])
+    return found
+
+
+def parse(command: Any, name: str, words: list[str], parent: Any = None) -> None:
+    """Let the real parser read a command line; it raises for a wrong one."""
+    context = command.make_context(name, list(words), parent=parent)
+    if hasattr(command, "resolve_command"):
+        name, below, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        parse(below, name, rest, context)
+
+
+def test_examples_are_command_lines_that_the_parser_takes(tree: Page) -> None:
+    examples = [example for page in tree.walk() for example in page.examples]
+    assert len(examples) > 120
+    for example in examples:
+        for words in words_of(example):
+            parse(build_root(), "boxlite", words)
