@@ -20,8 +20,6 @@ from engine.model import (
     BoxSpec,
     Check,
     ExecSpec,
-    Image,
-    ImageConfig,
     LogRecord,
     PullPolicy,
     RuntimeConfig,
@@ -434,24 +432,6 @@ class Runtime:
         from engine.runtime.library import ImageLibrary
 
         return ImageLibrary(self._context)
-
-    async def pull(
-        self, reference: str, *, platform: str | None = None, policy: PullPolicy = PullPolicy.ALWAYS
-    ) -> Image:
-        return await self.images.pull(reference, platform=platform, policy=policy)
-
-    async def list_images(self) -> Sequence[Image]:
-        return await self.images.list()
-
-    async def get_image(self, reference_or_id: str) -> Image:
-        """Raises ImageNotFoundError."""
-        return await self.images.get(reference_or_id)
-
-    async def import_image(
-        self, tar: Path | BinaryIO, reference: str, *, config: ImageConfig | None = None
-    ) -> Image:
-        """Store a root file system tar as an image of one layer."""
-        return await self.images.import_rootfs(tar, reference, config=config)
 
     # ------------------------------------------------------------ the system
 
