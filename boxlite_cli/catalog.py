@@ -81,6 +81,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("version", "version", "Show the version of BoxLite and what it runs on"),
             Entry("config", "config", "Show settings and where they come from"),
             Entry("system", "system", "Set up, check, measure and clean up this installation"),
+            Entry("completion", "completion", "Print the completion script of a shell"),
             Entry("help", "help", "Show help for a command"),
         ),
     ),

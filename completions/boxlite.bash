@@ -7,7 +7,7 @@ _boxlite_values['* --home']='directories'
 _boxlite_values['* --registry']='nothing'
 _boxlite_values['* --config']='files'
 _boxlite_flags['boxlite']='--version -V'
-_boxlite_words['boxlite']='run exec cp create start attach ls list ps inspect logs why wait top stats events port stop restart kill pause unpause update rename rm prune gc pull images image tag rmi load save import login logout info df version config system help'
+_boxlite_words['boxlite']='run exec cp create start attach ls list ps inspect logs why wait top stats events port stop restart kill pause unpause update rename rm prune gc pull images image tag rmi load save import login logout info df version config system completion help'
 _boxlite_alias['boxlite list']='ls'
 _boxlite_alias['boxlite ps']='ls'
 _boxlite_flags['boxlite run']='--interactive -i --tty -t --user -u --detach-keys --env -e --env-file --workdir -w --cpus --memory -m --disk-size --pids-limit --ulimit --shm-size --network --net --publish -p --publish-all -P --expose --allow-net --deny-net --host-access --hostname -h --dns --dns-search --add-host --net-tx-kbps --net-rx-kbps --volume -v --mount --tmpfs --read-only --cap-add --cap-drop --privileged --security --init --stop-signal --stop-timeout --timeout --auto-stop --auto-delete --no-auto-resume --restart --cold-boot --health-cmd --health-interval --health-timeout --health-retries --health-start-period --no-healthcheck --entrypoint --pull --platform --rootfs --name --label -l --label-file --cidfile --quiet -q --detach -d --rm --plan --sig-proxy --no-sig-proxy'
@@ -336,6 +336,8 @@ _boxlite_flags['boxlite system guest']=''
 _boxlite_words['boxlite system guest']='push'
 _boxlite_flags['boxlite system guest push']='--quiet -q'
 _boxlite_arguments['boxlite system guest push']='nothing'
+_boxlite_flags['boxlite completion']=''
+_boxlite_arguments['boxlite completion']=':bash zsh fish'
 _boxlite_flags['boxlite help']=''
 _boxlite_rest['boxlite help']='topics'
 
@@ -421,6 +423,7 @@ _boxlite() {
     else
         read -ra words <<<"${_boxlite_arguments[$path]-}"
         kind=${words[index]-}
+        [[ $kind == :* ]] && kind=${kind//,/ }
         [[ -z $kind && ${_boxlite_rest[$path]-} != end ]] && kind=${_boxlite_rest[$path]-}
         if [[ -z $kind && ${_boxlite_rest[$path]-} == end ]]; then
             compopt -o filenames

@@ -94,6 +94,7 @@ _boxlite() {
     else
         read -ra words <<<"${_boxlite_arguments[$path]-}"
         kind=${words[index]-}
+        [[ $kind == :* ]] && kind=${kind//,/ }
         [[ -z $kind && ${_boxlite_rest[$path]-} != end ]] && kind=${_boxlite_rest[$path]-}
         if [[ -z $kind && ${_boxlite_rest[$path]-} == end ]]; then
             compopt -o filenames

@@ -19,7 +19,7 @@ def generated_files() -> dict[str, str]:
         manual |= dict.fromkeys(page_files(page), command_page(page, root, topics))
     manual |= {topic_file(topic): topic_page(topic, root) for topic in topics}
     return {
-        **{f"man/{name}": text for name, text in manual.items()},
+        **{f"man/man{name[-1]}/{name}": text for name, text in manual.items()},
         "completions/boxlite.bash": bash_script(root),
         "completions/_boxlite": zsh_script(root),
         "completions/boxlite.fish": fish_script(root),

@@ -111,6 +111,8 @@ def kind_of_argument(page: Page, argument: Argument) -> Kind:
         return Kind(source=Source.THINGS)
     if argument.metavar == "COMMAND…":
         return NOTHING  # of the box, which nobody here knows
+    if _CHOICE.fullmatch(argument.metavar):
+        return Kind(source=Source.WORDS, words=tuple(argument.metavar.split("|")))
     first = re.split(r"[\s|\]…\[:]", argument.metavar.lstrip("["))[0]
     source = _SOURCES.get(first, Source.NOTHING)
     if source is Source.BOXES and page.path:

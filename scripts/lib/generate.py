@@ -8,13 +8,18 @@ from pathlib import Path
 from boxlite_cli.pages.files import generated_files
 
 ROOT = Path(__file__).resolve().parents[2]
-GENERATED_ONLY = ("completions", "man")
+GENERATED_ONLY = ("completions", "man", "docs/reference")
 """Directories that hold nothing else: what is not generated any more is deleted there."""
 
 
 def main() -> int:
     files = generated_files()
-    found = {path.relative_to(ROOT).as_posix() for name in GENERATED_ONLY for path in (ROOT / name).glob("*")}
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for name in GENERATED_ONLY
+        for path in (ROOT / name).rglob("*")
+        if path.is_file()
+    }
     stale = [name for name, text in files.items() if _text_of(ROOT / name) != text]
     surplus = sorted(found - files.keys())
     if "--check" in sys.argv[1:]:

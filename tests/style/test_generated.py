@@ -17,9 +17,9 @@ def test_generated_files_generating_them_again_changes_nothing() -> None:
         if not (ROOT / name).exists() or (ROOT / name).read_text() != text
     ]
     surplus = [
-        path.name
-        for directory in ("completions", "man")
-        for path in (ROOT / directory).glob("*")
-        if f"{directory}/{path.name}" not in files
+        str(path)
+        for directory in ("completions", "man", "docs/reference")
+        for path in (ROOT / directory).rglob("*")
+        if path.is_file() and path.relative_to(ROOT).as_posix() not in files
     ]
     assert not stale and not surplus, "run scripts/generate"
