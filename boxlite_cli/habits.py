@@ -1,7 +1,7 @@
 """What people type who know Docker or Podman, and what to use instead where a box has no such thing.
 
-Only asked once a command line was not understood. A test holds it against Docker's and Podman's own flags: each is either
-known here under the same name or has a line below.
+Only asked once a command line was not understood, so a line for something that has come to be does no harm. A test holds it
+against Docker's and Podman's own flags: each is either known here under the same name or has a line below.
 """
 
 from __future__ import annotations

@@ -159,6 +159,14 @@ class PrivilegeOptions:
     privileged: Annotated[bool, flag("--privileged", help="Give every capability inside the machine.")] = (
         False
     )
+    security_opt: Annotated[
+        list[str],
+        text(
+            "--security-opt",
+            metavar="NAME=VALUE",
+            help="seccomp=unconfined, seccomp=FILE or no-new-privileges; repeatable. [default: Docker's seccomp profile]",
+        ),
+    ] = field(default_factory=list)
     security: Annotated[
         str | None,
         text(

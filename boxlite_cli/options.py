@@ -22,6 +22,7 @@ from boxlite_cli.option_groups import (
     NetworkOptions,
 )
 from boxlite_cli.process_options import TerminalOptions
+from boxlite_cli.security_opts import parse_security_opts
 from engine.errors import InvalidArgumentError
 from engine.model import (
     DEFAULT_CPUS,
@@ -57,6 +58,7 @@ def build_box_spec(
     """
     image, command = _split_words(options.image, words)
     life = options.life
+    restrictions = parse_security_opts(options.privileges.security_opt)
     cpus, cpu_warning = parsers.parse_cpus(options.resources.cpus or str(DEFAULT_CPUS))
     memory = options.resources.memory
     spec = BoxSpec(
@@ -86,6 +88,8 @@ def build_box_spec(
         cap_add=tuple(options.privileges.cap_add),
         cap_drop=tuple(options.privileges.cap_drop),
         privileged=options.privileges.privileged,
+        seccomp=restrictions.seccomp,
+        no_new_privileges=restrictions.no_new_privileges,
         read_only=options.files.read_only,
         pids_limit=_pids_limit(options.resources.pids_limit),
         shm_size_bytes=_optional(parsers.parse_size, options.resources.shm_size),

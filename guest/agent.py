@@ -14,7 +14,8 @@ from typing import Any
 from grpclib.config import Configuration
 
 from guest.cgroups import limit_box, setup_cgroups
-from guest.container import Container
+from guest.container import Container, make_identity_dir
+from guest.device_filter import DeviceFilter
 from guest.http2 import PortalServer
 from guest.identity import prepare_network
 from guest.orders import Orders
@@ -26,7 +27,7 @@ from guest.services.execution import ExecutionService
 from guest.services.files import FilesService
 from guest.services.guest import GuestService
 from guest.sessions import Sessions
-from guest.warmup import warm_up
+from guest.warmup import WarmUp
 from guest.wire.constants import (
     EVENTS_PORT_NAME,
     MAIN_EXECUTION,
@@ -99,6 +100,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     """Serve the portal for the rest of the machine's life."""
     loop = asyncio.get_running_loop()
     work_dir.mkdir(exist_ok=True, mode=0o700)
+    make_identity_dir(work_dir)
     _, box = setup_cgroups()
     reaper = Reaper()
     reaper.install(loop)
@@ -106,10 +108,12 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     paths = find_ports()
     events = EventPort(os.open(paths[EVENTS_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
     output = OutputPort(os.open(paths[OUTPUT_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK), sessions)
+    devices = DeviceFilter(box)
+    devices.attach()
     container = Container(
         reaper=reaper, sessions=sessions, cgroup=box, work_dir=work_dir, notify=events.send, on_output=output.send,
+        devices=devices,
     )  # fmt: skip
-    events.on_order = Orders(container).obey
     guest = GuestService(container)
     server = PortalServer(
         [
@@ -124,14 +128,21 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
             http2_stream_window_size=_WINDOW_BYTES,
         ),
     )
+    portals: list[PortalPort] = []
+    warm_up = WarmUp(
+        server.new_connection, reaper, box, is_wanted=lambda: any(port.is_taken for port in portals)
+    )
+    events.on_order = Orders(container, warm_up.again).obey
     poller = PortPoller(loop)
     poller.register(events)
     poller.register(output)
     for number in range(PORTAL_PORTS):
         device = os.open(paths[PORTAL_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-        poller.register(PortalPort(device, server.new_connection))
+        portals.append(PortalPort(device, server.new_connection))
+        poller.register(portals[-1])
     prepare_network()
-    await warm_up(server.new_connection, reaper, box)
+    await warm_up.all()
+    container.get_ready()
     gc.collect()
     gc.freeze()
     limit_box(box)

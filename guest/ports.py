@@ -155,6 +155,11 @@ class PortalPort(Port):
         self._preamble = b""
         self._reading_paused = False
 
+    @property
+    def is_taken(self) -> bool:
+        """Has a client said hello, and not gone?"""
+        return self._session is not None
+
     def on_event(self, events: int) -> None:
         super().on_event(events)
         if events & select.EPOLLHUP:

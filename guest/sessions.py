@@ -41,11 +41,19 @@ class Ending:
 
 @dataclass(slots=True)
 class Pipes:
-    """The container's ends of the streams, handed to crun and closed afterwards."""
+    """The streams of an execution without a terminal. `stdin`, `stdout` and `stderr` are the container's ends, handed to
+    crun and closed afterwards; `ours` are the agent's."""
 
     stdin: int | None = None
     stdout: int | None = None
     stderr: int | None = None
+    ours: tuple[int | None, int, int] = (None, -1, -1)
+
+    @classmethod
+    def open(cls, *, stdin: bool) -> Pipes:
+        reading, writing = _wide_pipe() if stdin else (None, None)
+        (out_ours, out_theirs), (err_ours, err_theirs) = _wide_pipe(), _wide_pipe()
+        return cls(stdin=reading, stdout=out_theirs, stderr=err_theirs, ours=(writing, out_ours, err_ours))
 
     def close(self) -> None:
         for fd in (self.stdin, self.stdout, self.stderr):
@@ -122,20 +130,16 @@ class Execution:
 
     # ------------------------------------------------------------ streams
 
-    def open_pipes(self) -> Pipes:
-        """Make the pipes of an execution without a terminal. They are read once the command runs: what crun itself has to
-        say about one that cannot be run comes as an error, not as output."""
-        theirs = Pipes()
-        if self.wants_stdin:
-            theirs.stdin, self._stdin = _wide_pipe()
-            os.set_blocking(self._stdin, False)
-        else:
+    def use_pipes(self, pipes: Pipes) -> None:
+        """Take the agent's ends for input and output. They are read once the command runs: what crun itself has to say
+        about one that cannot be run comes as an error, not as output."""
+        self._stdin, out, err = pipes.ours
+        if self._stdin is None:
             self._stdin_closed = True
-        ours, theirs.stdout = _wide_pipe()
-        self._read_from(STDOUT, ours)
-        ours, theirs.stderr = _wide_pipe()
-        self._read_from(STDERR, ours)
-        return theirs
+        else:
+            os.set_blocking(self._stdin, False)
+        self._read_from(STDOUT, out)
+        self._read_from(STDERR, err)
 
     def use_terminal(self, master: int) -> None:
         """Take the master end of the container's terminal for input and output."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from boxlite_cli.catalog import find_entry
 from boxlite_cli.habits import COMMANDS, FLAGS
 from boxlite_cli.pages.peers import DOCKER, OTHER_NAMES, PODMAN, flags
 from boxlite_cli.pages.topics import Topic
@@ -83,7 +84,11 @@ def peers_table(root: Page) -> str:
         "",
         "| Docker, Podman | instead |",
         "|---|---|",
-        *(f"| `{name}` | {_cell(hint)} |" for name, hint in sorted(COMMANDS.items())),
+        *(
+            f"| `{name}` | {_cell(hint)} |"
+            for name, hint in sorted(COMMANDS.items())
+            if find_entry(name) is None
+        ),
     ]
     for command, docker in DOCKER.items():
         lines += ["", *_peer_rows(pages[command], command, flags(docker), flags(PODMAN[command]))]

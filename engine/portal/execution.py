@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from engine.errors import InvalidStateError, PortalError, RpcTransportError
 from engine.model import ExitStatus, TerminalSize
-from engine.portal.failures import printable, translated
+from engine.portal.failures import translated
+from engine.shown import printable
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import OUTPUT_CHUNK_BYTES
 
@@ -28,6 +29,7 @@ class OutputStream(AsyncIterator[bytes]):
         self._execution = execution
         self._chunks: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(QUEUED_CHUNKS)
         self._over = False
+        self._begun = False
         self.received_bytes = 0
         self.wanted = False
         self.ended = False
@@ -44,6 +46,9 @@ class OutputStream(AsyncIterator[bytes]):
         raise StopAsyncIteration if chunk is None else chunk
 
     async def put(self, message: wire.Output) -> None:
+        """Take in a part of the stream. Raises PortalError for one that is out of its place."""
+        if self.ended:
+            raise PortalError("the agent sent output after its end", operation="exec")
         if message.end:
             self.ended = True
             lost = message.offset - self.received_bytes
@@ -51,6 +56,10 @@ class OutputStream(AsyncIterator[bytes]):
                 PortalError(f"{lost} bytes of output were lost", operation="exec") if lost else None
             )
             return
+        if self._begun and message.offset != self.received_bytes:
+            lost = message.offset - self.received_bytes
+            raise PortalError(f"{lost} bytes of output were lost", operation="exec")
+        self._begun = True
         self.received_bytes = message.offset + len(message.data)
         if self.wanted and message.data:
             await self._chunks.put(message.data)
@@ -102,10 +111,12 @@ class Execution:
         try:
             with translated("attach"):
                 async for message in self._session.attach(request):
+                    if self._status.done():
+                        raise PortalError("the agent sent more after the end", operation="attach")
                     if message.HasField("status"):
                         self._status.set_result(exit_status(message.status))
                         continue
-                    await (self.stdout if message.stream == STDOUT else self.stderr).put(message)
+                    await self._stream(message.stream).put(message)
             if not (self.stdout.ended and self.stderr.ended):
                 raise PortalError("the output ended early", operation="attach")
         except Exception as error:
@@ -116,6 +127,11 @@ class Execution:
         finally:
             if not self._status.done():
                 self._status.set_result(None)
+
+    def _stream(self, number: int) -> OutputStream:
+        if number not in (STDOUT, STDERR):
+            raise PortalError(f"the agent sent output of stream {number}", operation="attach")
+        return self.stdout if number == STDOUT else self.stderr
 
     @property
     def has_ended(self) -> bool:

@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engine.errors import RpcTransportError
+from google.protobuf.message import DecodeError
+
+from engine import host
+from engine.errors import RpcError, RpcTransportError
 from engine.portal.connection import Relay, greet, lease_port
 from engine.portal.failures import translated
 from engine.sockets import connect_unix
@@ -18,9 +21,12 @@ if TYPE_CHECKING:
     from grpc.aio import Channel
 
 PACKAGE = "boxlite.v1"
+MAX_METADATA_BYTES = 32 * 1024
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
     ("grpc.http2.bdp_probe", 0),
@@ -31,12 +37,58 @@ CHANNEL_OPTIONS = (
 )
 
 
+DEADLINES_S = {"Boot": 90.0, "Exec": 60.0, "Kill": 30.0, "ResizeTty": 30.0}
+"""How long an agent may take over a call whose caller names no deadline of its own. Streams have none, nor has waiting for a
+command's end."""
+
+
 class _Message(Protocol):
     def SerializeToString(self) -> bytes: ...  # noqa: N802  protobuf's name
 
 
 def _serialize(message: _Message) -> bytes:
     return message.SerializeToString()
+
+
+def _parser(kind: type[Any]) -> Callable[[bytes], Any]:
+    """A parser that returns None for what is no message of its kind: grpcio would print a traceback."""
+
+    def parse(data: bytes) -> Any:
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            return None
+
+    return parse
+
+
+def _checked(message: Any) -> Any:
+    if message is None:
+        raise RpcError("the agent sent something that is not an answer")
+    return message
+
+
+def _ask(call: Callable[..., Any], deadline_s: float | None) -> Callable[..., Any]:
+    """A call that is answered once, within `deadline_s` unless the caller names another time."""
+
+    async def ask(request: Any, *, timeout: float | None = deadline_s) -> Any:
+        return _checked(await call(request, timeout=timeout))
+
+    return ask
+
+
+def _follow(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call that is answered by a stream."""
+
+    async def follow(request: Any) -> AsyncIterator[Any]:
+        answer = call(request)
+        try:
+            async for message in answer:
+                yield _checked(message)
+        finally:
+            answer.cancel()
+
+    return follow
 
 
 class GuestSession:
@@ -48,11 +100,14 @@ class GuestSession:
 
     def __init__(self, channel: Channel) -> None:
         def call(kind: Callable[..., Any], service: str, method: str, reply: type[Any]) -> Any:
-            return kind(
+            made = kind(
                 f"/{PACKAGE}.{service}/{method}",
                 request_serializer=_serialize,
-                response_deserializer=reply.FromString,
+                response_deserializer=_parser(reply),
             )
+            if kind == channel.unary_stream:
+                return _follow(made)
+            return _ask(made, DEADLINES_S.get(method))
 
         unary = channel.unary_unary
         self.boot = call(unary, "Guest", "Boot", wire.BootReply)
@@ -87,6 +142,7 @@ async def open_session(sockets_dir: Path) -> AsyncIterator[GuestSession]:
             asyncio.to_thread(_connect, sockets_dir / f"portal-{lease.number}.sock")
         )
         await asyncio.sleep(0)  # let it begin: the import takes as long as the agent's answer
+        host.silence_grpc()
         import grpc
 
         relay = Relay(await connecting)

@@ -12,10 +12,11 @@ from engine.errors import InvalidStateError, PortalError
 from engine.metrics import BoxMetrics, BoxSession
 from engine.model import BoxRecord, BoxStatus, utc_now
 from engine.portal.execution import exit_status
-from engine.portal.failures import printable, translated
+from engine.portal.failures import translated
 from engine.portal.session import GuestSession
 from engine.runtime.context import Context
 from engine.runtime.running import session_with
+from engine.shown import printable
 from guest.wire import portal_pb2 as wire
 
 ANSWER_TIMEOUT_S = 10.0

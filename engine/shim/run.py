@@ -9,17 +9,20 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 
+from engine.cappedfile import CappedFile
 from engine.errors import BoxliteError, DeadlineError, EngineError
-from engine.layout import BoxLayout
+from engine.layout import BoxLayout, Layout
 from engine.net.passt import Network
-from engine.shim.headstart import HeadStart, ReadyMachine
-from engine.shim.outputlog import CappedFile, OutputLog
+from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
+from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan
 from engine.vmm.channels import chunks, events
-from engine.vmm.leftovers import kill_leftovers
+from engine.vmm.leftovers import kill_leftovers_of_box
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
+from engine.vmm.restore import wait_restore_accepted
 from engine.vmm.template import BOOT_TIMEOUT_S
 from guest.wire.constants import PORTAL_PORTS
 
@@ -110,9 +113,12 @@ class Run:
         )
         self._follow(self._machine)
         if self._plan.vm.template is not None:
-            monitor = await self._monitor_of_machine()
-            await monitor.restore(self._plan.vm.template.state_path)
-            await monitor.wait_restored()
+            await wait_restore_accepted(self._machine.channels.restore)
+            await (await self._monitor_of_machine()).wait_restored()
+            layout = Layout(Path(self._plan.home))
+            self._spawn(
+                asyncio.to_thread(note_machine, layout, self._plan.vm, self._plan.security, self._machine)
+            )
 
     async def _open_network(self, far_end: socket.socket) -> None:
         grant = self._plan.network
@@ -152,28 +158,31 @@ class Run:
         event = self._exited.result()
         code = event.get("exit_code")
         return Ending(
-            exit_code=code if isinstance(code, int) and 0 <= code <= 255 else 255,
+            exit_code=code if type(code) is int and 0 <= code <= 255 else 255,
             oom_killed=event.get("oom_killed") is True,
             reason=self._stop_reason or "the main command ended",
         )
 
     async def clean_up(self) -> None:
         """Kill and reap whatever is left, and remove the sockets."""
+        died = self._machine is not None and self._machine.process.returncode is not None
         if self._machine is not None:
             self._machine.kill_now()
-        await asyncio.gather(self._end_machine(), self._end_network())
+        await asyncio.gather(self._end_machine(by_itself=died), self._end_network())
         for task in tuple(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         for number in range(PORTAL_PORTS):
             self._box.portal_socket(number).unlink(missing_ok=True)
 
-    async def _end_machine(self) -> None:
+    async def _end_machine(self, *, by_itself: bool) -> None:
         await self._resources.aclose()
         if self._machine is not None:
             await self._machine.kill()
-            if self._monitor is None:  # QEMU had not begun: see engine.vmm.leftovers
-                await asyncio.to_thread(kill_leftovers, self._box.mounts_dir)
+            if (
+                self._monitor is None or by_itself
+            ):  # QEMU may live on without its jail: see engine.vmm.leftovers
+                await asyncio.to_thread(kill_leftovers_of_box, self._box)
 
     async def _end_network(self) -> None:
         if self._network is not None:
@@ -230,7 +239,7 @@ class Run:
             self._over.set_result(cause)
 
     async def _write_console(self, machine: Machine) -> None:
-        with contextlib.closing(CappedFile(self._box.console_log)) as log:
+        with contextlib.closing(CappedFile(self._box.console_log, cap_bytes=CONSOLE_CAP_BYTES)) as log:
             async for chunk in chunks(machine.channels.console):
                 with contextlib.suppress(OSError):  # a full disk costs the log, not the box
                     log.write(chunk)
@@ -260,8 +269,9 @@ class Run:
         """BLOCK_IO_ERROR with the action "stop" is a full disk: other errors are reported to the guest (qemu(1),
         `werror=enospc`)."""
         async for event in monitor.events():
-            if event.get("event") == "BLOCK_IO_ERROR" and event.get("data", {}).get("action") == "stop":
-                self._on_full_disk()
+            match event:
+                case {"event": "BLOCK_IO_ERROR", "data": {"action": "stop"}}:
+                    self._on_full_disk()
 
     async def _watch_machine(self, machine: Machine) -> None:
         status = await machine.process.wait()

@@ -110,6 +110,8 @@ def _channels(fds: Descriptors) -> tuple[str, ...]:
     words = [
         "-chardev", f"socket,id=qmp,fd={fds.qmp}",
         "-mon", "chardev=qmp,mode=control",
+        "-chardev", f"socket,id=restore,fd={fds.restore}",
+        "-mon", "chardev=restore,mode=control",
         "-chardev", f"socket,id=console,fd={fds.console}",
         "-serial", "chardev:console",
         "-device", f"virtio-serial-pci,id=serial0,max_ports={MAX_SERIAL_PORTS}",

@@ -92,6 +92,7 @@ class Descriptors:
     """
 
     qmp: int
+    restore: int
     console: int
     events: int
     output: int
@@ -101,4 +102,4 @@ class Descriptors:
     @property
     def all(self) -> tuple[int, ...]:
         rest = () if self.network is None else (self.network,)
-        return (self.qmp, self.console, self.events, self.output, *self.portals, *rest)
+        return (self.qmp, self.restore, self.console, self.events, self.output, *self.portals, *rest)

@@ -16,6 +16,7 @@ Events port, one JSON object a line of at most MAX_EVENT_BYTES. Agent → shim:
 Shim → agent:
     {"op": "stop", "signal": N, "grace_ms": N}                end the main command: the signal, SIGKILL after the grace
     {"op": "signal", "signal": N}                             to the main command
+    {"op": "warm"}                                            no client is expected yet: get ready for one
 Output port: agent → shim, the main command's output, as frames: OUTPUT_HEADER (stream 1 or 2, length) and data.
 """
 

@@ -39,7 +39,7 @@ class ContainerInitReply(_message.Message):
     def __init__(self, pid: _Optional[int] = ...) -> None: ...
 
 class ContainerInitRequest(_message.Message):
-    __slots__ = ["argv", "ca_certificates", "capabilities", "create_working_dir", "disk_is_new", "env", "files_only", "init_process", "memory_limit_bytes", "mounts", "pids_limit", "privileged", "read_only", "shm_size_bytes", "size", "stdin", "tty", "ulimits", "user", "working_dir"]
+    __slots__ = ["argv", "ca_certificates", "capabilities", "create_working_dir", "disk_is_new", "env", "files_only", "init_process", "memory_limit_bytes", "mounts", "no_new_privileges", "pids_limit", "privileged", "read_only", "seccomp_filter", "shm_size_bytes", "size", "stdin", "tty", "ulimits", "user", "working_dir"]
     ARGV_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     CA_CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
@@ -50,9 +50,11 @@ class ContainerInitRequest(_message.Message):
     INIT_PROCESS_FIELD_NUMBER: _ClassVar[int]
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     MOUNTS_FIELD_NUMBER: _ClassVar[int]
+    NO_NEW_PRIVILEGES_FIELD_NUMBER: _ClassVar[int]
     PIDS_LIMIT_FIELD_NUMBER: _ClassVar[int]
     PRIVILEGED_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    SECCOMP_FILTER_FIELD_NUMBER: _ClassVar[int]
     SHM_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     STDIN_FIELD_NUMBER: _ClassVar[int]
@@ -70,9 +72,11 @@ class ContainerInitRequest(_message.Message):
     init_process: bool
     memory_limit_bytes: int
     mounts: _containers.RepeatedCompositeFieldContainer[Mount]
+    no_new_privileges: bool
     pids_limit: int
     privileged: bool
     read_only: bool
+    seccomp_filter: bytes
     shm_size_bytes: int
     size: TerminalSize
     stdin: bool
@@ -80,7 +84,7 @@ class ContainerInitRequest(_message.Message):
     ulimits: _containers.RepeatedCompositeFieldContainer[Ulimit]
     user: str
     working_dir: str
-    def __init__(self, argv: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., working_dir: _Optional[str] = ..., user: _Optional[str] = ..., tty: bool = ..., stdin: bool = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., capabilities: _Optional[_Iterable[str]] = ..., privileged: bool = ..., read_only: bool = ..., memory_limit_bytes: _Optional[int] = ..., pids_limit: _Optional[int] = ..., shm_size_bytes: _Optional[int] = ..., ulimits: _Optional[_Iterable[_Union[Ulimit, _Mapping]]] = ..., init_process: bool = ..., ca_certificates: _Optional[_Iterable[str]] = ..., disk_is_new: bool = ..., files_only: bool = ..., create_working_dir: bool = ...) -> None: ...
+    def __init__(self, argv: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., working_dir: _Optional[str] = ..., user: _Optional[str] = ..., tty: bool = ..., stdin: bool = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., capabilities: _Optional[_Iterable[str]] = ..., privileged: bool = ..., read_only: bool = ..., memory_limit_bytes: _Optional[int] = ..., pids_limit: _Optional[int] = ..., shm_size_bytes: _Optional[int] = ..., ulimits: _Optional[_Iterable[_Union[Ulimit, _Mapping]]] = ..., init_process: bool = ..., ca_certificates: _Optional[_Iterable[str]] = ..., disk_is_new: bool = ..., files_only: bool = ..., create_working_dir: bool = ..., seccomp_filter: _Optional[bytes] = ..., no_new_privileges: bool = ...) -> None: ...
 
 class ContainerStartReply(_message.Message):
     __slots__ = []

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from boxlite_cli.catalog import find_entry
-from boxlite_cli.habits import COMMANDS, FLAGS
+from boxlite_cli.habits import FLAGS
 from boxlite_cli.pages.peers import DOCKER, OTHER_NAMES, PODMAN, flags
 from boxlite_cli.pages.tree import Page, read_tree
 
@@ -44,12 +43,6 @@ def test_short_names_mean_what_they_mean_in_docker(pages: dict[str, Page], peer:
             if short and name in by_long and short not in by_long[name]
         ]
         assert not wrong
-
-
-def test_hints_are_only_for_what_is_not_there(pages: dict[str, Page]) -> None:
-    for command, hints in FLAGS.items():
-        assert not own_flags(pages[command]) & hints.keys(), command
-    assert not [name for name in COMMANDS if find_entry(name) is not None]
 
 
 def test_flags_of_podman_are_those_of_the_installed_one() -> None:

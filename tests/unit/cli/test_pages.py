@@ -118,7 +118,7 @@ def words_of(example: str) -> list[list[str]]:
     command = re.sub(r"\$\(.*?\)", "web", command).replace('"web"', "web")
     found = []
     for part in re.split(r" \| ", command):
-        words = shlex.split(re.sub(r" < \S+", "", part))
+        words = shlex.split(re.sub(r" [<>] \S+|source |[<>]\(|\)$", "", part))
         if "boxlite" in words and not words[0].startswith("$"):
             found.append(words[words.index("boxlite") + 1 :])
     return found
