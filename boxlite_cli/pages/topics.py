@@ -111,12 +111,19 @@ def _layout() -> Iterator[str]:
 
 
 def _errors() -> Iterator[str]:
-    yield "| code | retryable | exit status |"
-    yield "|---|---|---|"
-    kinds = {kind.code: kind for kind in reversed(_subclasses(BoxliteError))}
-    for code, kind in sorted(kinds.items()):
+    from boxlite_cli.pages.error_codes import CODES
+
+    yield "| code | what happened | retryable | status | what to do |"
+    yield "|---|---|---|---|---|"
+    for code, kind in sorted(error_kinds().items()):
         status = "1, or 125" if kind.exit_status == 1 and code != "not_a_terminal" else kind.exit_status
-        yield f"| `{code}` | {'yes' if kind.retryable else 'no'} | {status} |"
+        meaning, remedy = CODES.get(code, ("see the message", "see the hint"))
+        yield f"| `{code}` | {meaning} | {'yes' if kind.retryable else 'no'} | {status} | {remedy} |"
+
+
+def error_kinds() -> dict[str, type[BoxliteError]]:
+    """The class of each code: of several, the one nearest to the root."""
+    return {kind.code: kind for kind in reversed(_subclasses(BoxliteError))}
 
 
 def _subclasses(kind: type[BoxliteError]) -> list[type[BoxliteError]]:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from boxlite_cli.app import build_root
+from boxlite_cli.pages.error_codes import CODES
 from boxlite_cli.pages.manual import command_page, page_files, topic_file
 from boxlite_cli.pages.plain import topic_text
-from boxlite_cli.pages.topics import Table, read_topics
+from boxlite_cli.pages.topics import Table, error_kinds, read_topics
 from boxlite_cli.pages.tree import Page, read_tree
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -110,6 +111,10 @@ def test_topics_tables_are_whole() -> None:
 def test_every_command_has_an_example_of_its_own(tree: Page) -> None:
     silent = [page.name for page in tree.walk() if page.path and not page.commands and not page.examples]
     assert not silent
+
+
+def test_every_error_code_is_explained() -> None:
+    assert error_kinds().keys() == CODES.keys()
 
 
 def words_of(example: str) -> list[list[str]]:
