@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from guest.errors import GuestError
+from guest.requests import ContainerRequest
 from guest.rootfs import (
     exists_in_root,
     is_directory_in_root,
@@ -28,6 +29,12 @@ def check_working_dir(root_fd: int, path: str) -> None:
             f'working directory "{path}" does not exist in the image',
             hint="name a directory the image has, or make it in the image",
         )
+
+
+def is_mounted(path: str, request: ContainerRequest) -> bool:
+    """Does the path lie in a volume? Then it is not the image that has to have it."""
+    targets = (mount.target.rstrip("/") for mount in (*request.binds, *request.tmpfs))
+    return any(path == target or path.startswith(f"{target}/") for target in targets)
 
 
 def find_image_user(root_fd: int, user: str) -> User:

@@ -24,7 +24,7 @@ class Display:
             elif code == "H":
                 self.row = 0
             elif code == "J":
-                del self.grid[self.row + 1 :]
+                self.grid[self.row :] = [""]
             elif line:
                 first, *more = line.split("\n")
                 self._put(first)
