@@ -8,7 +8,7 @@
     bases/rootfs-ID-SIZE/     the same, made for a box with --rootfs; goes with its last box
     templates/KEY/            state, memory, template.json
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
-    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start,
+    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start, failure.json (of the last start),
                               jail.json (as it is for the machine that runs)
         sockets/              portal-N.sock, portal-N.lock, the same for lane-N, qmp.sock
         logs/                 console.log, output.log, qemu.log, shim.log, network.log, connections.log
@@ -55,6 +55,11 @@ class BoxLayout:
     @property
     def exit_path(self) -> Path:
         return self.root / "exit.json"
+
+    @property
+    def failure_path(self) -> Path:
+        """How far the last start that failed came, and why it did."""
+        return self.root / "failure.json"
 
     @property
     def head_start_path(self) -> Path:
