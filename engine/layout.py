@@ -8,8 +8,9 @@
     bases/rootfs-ID-SIZE/     the same, made for a box with --rootfs; goes with its last box
     templates/KEY/            state, memory, template.json
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
-    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start
-        sockets/              portal-N.sock, portal-N.lock, qmp.sock
+    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start,
+                              jail.json (as it is for the machine that runs)
+        sockets/              portal-N.sock, portal-N.lock, the same for lane-N, qmp.sock
         logs/                 console.log, output.log, qemu.log, shim.log
         mounts/               what the machine sees over 9p
     volumes/                  named/NAME/, anonymous/ID/
@@ -17,6 +18,7 @@
     locks/                    one file per thing that is built once
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
     logs/boxlite.log
+    jail/                     seccomp filters and other things a jail needs again, by content
     usual-machine             the machine most boxes have: the next one gets a head start with it
     accel.json                accelerators found not to work, for this boot of the host
 """
@@ -60,11 +62,19 @@ class BoxLayout:
         return self.root / "head-start"
 
     @property
+    def jail_path(self) -> Path:
+        """What the machine was confined to at its last start."""
+        return self.root / "jail.json"
+
+    @property
     def sockets_dir(self) -> Path:
         return self.root / "sockets"
 
     def portal_socket(self, port: int) -> Path:
         return self.sockets_dir / f"portal-{port}.sock"
+
+    def lane_socket(self, lane: int) -> Path:
+        return self.sockets_dir / f"lane-{lane}.sock"
 
     def portal_lock(self, port: int) -> Path:
         return self.sockets_dir / f"portal-{port}.lock"
@@ -183,6 +193,10 @@ class Layout:
         return self.home / "logs" / "boxlite.log"
 
     @property
+    def jail_dir(self) -> Path:
+        return self.home / "jail"
+
+    @property
     def accel_path(self) -> Path:
         return self.home / "accel.json"
 
@@ -195,4 +209,5 @@ class Layout:
             self.volumes_dir, self.db_dir, self.locks_dir, self.tmp_dir, self.log_path.parent,
         ):  # fmt: skip
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.version_path.touch(mode=0o600)
         self.version_path.write_text(f"{LAYOUT_VERSION}\n")

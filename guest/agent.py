@@ -18,6 +18,7 @@ from guest.container import Container, make_identity_dir
 from guest.device_filter import DeviceFilter
 from guest.http2 import PortalServer
 from guest.identity import prepare_network
+from guest.lanes import Lane, Lanes
 from guest.orders import Orders
 from guest.ports import Port as SerialPort
 from guest.ports import PortalPort, PortPoller, find_ports
@@ -30,6 +31,8 @@ from guest.sessions import Sessions
 from guest.warmup import WarmUp
 from guest.wire.constants import (
     EVENTS_PORT_NAME,
+    LANE_PORT_NAME,
+    LANES,
     MAIN_EXECUTION,
     MAX_EVENT_BYTES,
     OUTPUT_FRAME_BYTES,
@@ -115,12 +118,13 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
         devices=devices,
     )  # fmt: skip
     guest = GuestService(container)
+    lanes = Lanes()
     server = PortalServer(
         [
             guest,
             ContainerService(container, guest),
-            ExecutionService(container, sessions, events.activity),
-            FilesService(container, reaper, events.activity),
+            ExecutionService(container, sessions, lanes, events.activity),
+            FilesService(container, reaper, lanes, events.activity),
         ],
         config=Configuration(
             _keepalive_time=None,
@@ -140,6 +144,9 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
         device = os.open(paths[PORTAL_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         portals.append(PortalPort(device, server.new_connection))
         poller.register(portals[-1])
+    for number in range(LANES):
+        device = os.open(paths[LANE_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        poller.register(Lane(device, lanes))
     prepare_network()
     await warm_up.all()
     container.get_ready()

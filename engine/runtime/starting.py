@@ -26,6 +26,7 @@ from engine.errors import (
     StoppedError,
 )
 from engine.fsutil import tail_lines
+from engine.jailer.refusal import find_refusal
 from engine.layout import BoxLayout
 from engine.model import (
     BoxRecord,
@@ -320,10 +321,13 @@ async def _wake(
                 )
     except BaseException as error:
         said = _last_words(context.layout.box(record.id))  # a box with --rm is gone in a moment
+        refusal = find_refusal(context.layout.box(record.id).qemu_log)
         await shim.send(_verdict_on(error))
         last = await shim.wait_ended()
         if last.get("asked"):
             raise StoppedError("it was stopped while it was starting") from error
+        if refusal is not None:
+            raise refusal from error
         if isinstance(error, RpcTransportError | TimeoutError | EngineError):
             raise _machine_failure(record, str(last.get("reason", error)), said) from error
         raise

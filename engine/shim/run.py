@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.cappedfile import CappedFile
 from engine.errors import BoxliteError, DeadlineError, EngineError
@@ -24,10 +25,15 @@ from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
 from engine.vmm.restore import wait_restore_accepted
 from engine.vmm.template import BOOT_TIMEOUT_S
-from guest.wire.constants import PORTAL_PORTS
+from guest.wire.constants import LANES, PORTAL_PORTS
+
+if TYPE_CHECKING:
+    from engine.jailer.cgroups import Group
 
 HALT_TIMEOUT_S = 60.0
 """How long the agent may take to write the disk back after the main command's end."""
+GROUP_DELAY_S = 0.5
+"""How long after the launch control groups are set up: moving a process into one may stop it for some milliseconds."""
 STOP_MARGIN_S = 5.0
 """How long past a stop's grace the machine may take before it is killed."""
 
@@ -69,6 +75,7 @@ class Run:
         self._monitor: Monitor | None = None
         self._resources = contextlib.AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
+        self._group: Group | None = None
 
     @property
     def pid(self) -> int | None:
@@ -86,6 +93,7 @@ class Run:
             await self._take_over(ready)
         monitor = await self._monitor_of_machine()
         self._spawn(self._follow_monitor(monitor))
+        self._spawn(self._limit_further())
         await monitor.attach_disk(self._plan.vm)
         if self._plan.vm.template is not None:
             self._spawn(self._announce_disk_size(monitor))
@@ -107,8 +115,10 @@ class Run:
         self._machine = await start_machine(
             self._plan.vm,
             portals=[self._box.portal_socket(number) for number in range(PORTAL_PORTS)],
+            lanes=[self._box.lane_socket(number) for number in range(LANES)],
             security=self._plan.security,
             log_path=self._box.qemu_log,
+            home=Path(self._plan.home),
             network=machine_end,
         )
         self._follow(self._machine)
@@ -131,6 +141,8 @@ class Run:
             host_access=grant.host_access,
             resolver=grant.resolver,
             log_path=self._box.logs_dir / "network.log",
+            home=Path(self._plan.home),
+            jail_enabled=self._plan.security.jailer_enabled,
         )
         await self._network.open()
         self._spawn(self._watch_network(self._network))
@@ -140,6 +152,15 @@ class Run:
         self._spawn(self._write_output(machine))
         self._spawn(self._follow_events(machine))
         self._spawn(self._watch_machine(machine))
+
+    async def _limit_further(self) -> None:
+        """Once the box runs: control groups, and a record of how the machine is confined. Takes no time of the start; a
+        box that is gone by then needs neither."""
+        await asyncio.sleep(GROUP_DELAY_S)
+        from engine.shim.confinement import limit_further
+
+        if self._machine is not None:
+            self._group = await limit_further(self._machine, self._plan, self._box)
 
     async def _until_ready(self) -> None:
         """Until the agent of a machine that boots cold listens, or the machine is gone. Raises DeadlineError."""
@@ -174,6 +195,10 @@ class Run:
         await asyncio.gather(*self._background, return_exceptions=True)
         for number in range(PORTAL_PORTS):
             self._box.portal_socket(number).unlink(missing_ok=True)
+        for number in range(LANES):
+            self._box.lane_socket(number).unlink(missing_ok=True)
+        if self._group is not None:
+            self._group.remove()
 
     async def _end_machine(self, *, by_itself: bool) -> None:
         await self._resources.aclose()

@@ -1,7 +1,7 @@
 import pytest
 
 from engine.errors import InvalidArgumentError, UnsupportedError
-from engine.model import BoxSpec, ImageConfig, NetworkSpec, PortSpec, Protocol, SecurityOptions
+from engine.model import BoxSpec, ImageConfig, NetworkSpec, PortSpec, Protocol
 from engine.runtime.requests import container_argv, container_env, published_ports
 from engine.runtime.support import refuse_unsupported
 
@@ -50,7 +50,6 @@ def test_published_ports_with_publish_all_adds_what_the_image_exposes() -> None:
         BoxSpec(network=NetworkSpec(allow_net=("example.com",))),
         BoxSpec(network=NetworkSpec(deny_net=("10.0.0.0/8",))),
         BoxSpec(network=NetworkSpec(tx_kbps=5)),
-        BoxSpec(security=SecurityOptions(uid=1000)),
     ],
 )
 def test_refuse_unsupported_names_a_promise_that_could_not_be_kept(spec: BoxSpec) -> None:
