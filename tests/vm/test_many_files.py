@@ -34,7 +34,7 @@ def test_hundred_thousand_files_are_all_there_as_they_were(home: Path, registry:
     boxlite = Boxlite(home)
     boxlite("pull", "-q", reference, check=True, timeout_s=TIMEOUT_S)
     lister = bare_python.command(bare_python.LISTER, "/data")
-    words = ("run", "--rm", "--network", "disabled", reference, *lister)
+    words = ("run", "--rm", reference, *lister)
     listing: Listing = ast.literal_eval(boxlite.out(*words, timeout_s=TIMEOUT_S))
     wanted = {
         path.removeprefix(b"data/"): (*row[:-1], row[-1].removeprefix(b"data/"))
