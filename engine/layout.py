@@ -11,7 +11,7 @@
     boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start,
                               jail.json (as it is for the machine that runs)
         sockets/              portal-N.sock, portal-N.lock, the same for lane-N, qmp.sock
-        logs/                 console.log, output.log, qemu.log, shim.log
+        logs/                 console.log, output.log, qemu.log, shim.log, network.log, connections.log
         mounts/               what the machine sees over 9p
     volumes/                  named/NAME/, anonymous/ID/
     db/                       boxes.db, images.db
@@ -107,6 +107,11 @@ class BoxLayout:
     @property
     def shim_log(self) -> Path:
         return self.logs_dir / "shim.log"
+
+    @property
+    def connections_log(self) -> Path:
+        """What a restricted box tried to reach, one JSON object a line (engine.net.connectionlog)."""
+        return self.logs_dir / "connections.log"
 
     @property
     def mounts_dir(self) -> Path:
