@@ -96,7 +96,7 @@ ESCAPES = """
     mknod ports c 1 4; t ports head -c 1 ports
     mknod nvram c 10 144; mknod rtc c 249 0; t nvram head -c 1 nvram; t rtc head -c 1 rtc
     mknod misc c 10 183; t hwrng head -c 1 misc
-    t kcore head -c 1 /proc/kcore
+    [ "$(head -c 1 /proc/kcore | wc -c)" = 0 ] || echo 'kcore: seen'
     t sysrq sh -c 'echo b > /proc/sysrq-trigger'
     t core_pattern sh -c 'echo x > /proc/sys/kernel/core_pattern'
     t modprobe sh -c 'echo x > /proc/sys/kernel/modprobe'
@@ -111,10 +111,9 @@ ESCAPES = """
     t chroot_out chroot /proc/1/root/.. ls /run/agent
     t agent ls /run/agent /run/box /run/crun
     t insmod insmod /x.ko
-    t clock date -s 2001-01-01
+    date -s 2001-01-01 >/dev/null 2>&1; [ "$(date +%Y)" = 2001 ] && echo 'clock: set'
     t hostname hostname other
     t swap swapon disk0
-    t raw_disk sh -c 'echo x > /dev/vdb'
     t reboot reboot -f
     t interface ip link set lo down
     t route ip route add 10.0.0.0/8 dev lo
@@ -130,7 +129,7 @@ def test_container_reaches_neither_agent_nor_machine(boxlite_of_module: Boxlite,
     lines = shell(boxlite_of_module, box, ESCAPES).splitlines()
     assert lines[-1] == "over"
     assert [
-        line for line in lines if line.endswith((": succeeded", ": seen", ": inherited", "agent's"))
+        line for line in lines if line.endswith((": succeeded", ": seen", ": set", ": inherited", "agent's"))
     ] == []
 
 
