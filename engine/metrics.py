@@ -53,11 +53,12 @@ class CpuUse:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxSession:
     """One command in a box: the main one (`id` is "main") or one that exec added. `attached` counts those who read its
-    output now; `processes` its descendants and itself. `exit_code` None: it still runs."""
+    output now; `stdin` says whether it can be given input; `processes` its descendants and itself. `exit_code` None: it still runs."""
 
     id: str
     argv: tuple[str, ...]
     tty: bool
+    stdin: bool
     attached: int
     processes: int
     started_at: datetime | None

@@ -175,6 +175,41 @@ def _keep_log(reading: int, log: CappedFile) -> None:
     loop.add_reader(reading, printed)
 
 
+class Child:
+    """A process of ours that asyncio did not start, with the part of asyncio.subprocess.Process that its owner needs."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._reaping: asyncio.Task[int] | None = None
+
+    async def wait(self) -> int:
+        """Reap it at its end; the exit status, -N when signal N ended it."""
+        if self._reaping is None:
+            self._reaping = asyncio.ensure_future(self._reap())
+        return await asyncio.shield(self._reaping)
+
+    async def _reap(self) -> int:
+        await self._ended()
+        _, status = os.waitpid(self.pid, os.WNOHANG)  # noqa: ASYNC222  it has ended
+        self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    async def _ended(self) -> None:
+        loop = asyncio.get_running_loop()
+        pidfd = os.pidfd_open(self.pid)
+        ended = asyncio.Event()
+        loop.add_reader(pidfd, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+
+
 async def terminate(process: asyncio.subprocess.Process, *, grace_s: float = 2.0) -> int:
     """SIGTERM, wait, SIGKILL, reap. Returns the exit status."""
     if process.returncode is None:

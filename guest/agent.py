@@ -18,6 +18,7 @@ from guest.container import Container, make_identity_dir
 from guest.device_filter import DeviceFilter
 from guest.http2 import PortalServer
 from guest.identity import prepare_network
+from guest.lanes import Lane, Lanes
 from guest.orders import Orders
 from guest.ports import Port as SerialPort
 from guest.ports import PortalPort, PortPoller, find_ports
@@ -27,9 +28,11 @@ from guest.services.execution import ExecutionService
 from guest.services.files import FilesService
 from guest.services.guest import GuestService
 from guest.sessions import Sessions
-from guest.warmup import warm_up
+from guest.warmup import WarmUp
 from guest.wire.constants import (
     EVENTS_PORT_NAME,
+    LANE_PORT_NAME,
+    LANES,
     MAIN_EXECUTION,
     MAX_EVENT_BYTES,
     OUTPUT_FRAME_BYTES,
@@ -114,14 +117,14 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
         reaper=reaper, sessions=sessions, cgroup=box, work_dir=work_dir, notify=events.send, on_output=output.send,
         devices=devices,
     )  # fmt: skip
-    events.on_order = Orders(container).obey
     guest = GuestService(container)
+    lanes = Lanes()
     server = PortalServer(
         [
             guest,
             ContainerService(container, guest),
-            ExecutionService(container, sessions, events.activity),
-            FilesService(container, reaper, events.activity),
+            ExecutionService(container, sessions, lanes, events.activity),
+            FilesService(container, reaper, lanes, events.activity),
         ],
         config=Configuration(
             _keepalive_time=None,
@@ -129,14 +132,24 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
             http2_stream_window_size=_WINDOW_BYTES,
         ),
     )
+    portals: list[PortalPort] = []
+    warm_up = WarmUp(
+        server.new_connection, reaper, box, is_wanted=lambda: any(port.is_taken for port in portals)
+    )
+    events.on_order = Orders(container, warm_up.again).obey
     poller = PortPoller(loop)
     poller.register(events)
     poller.register(output)
     for number in range(PORTAL_PORTS):
         device = os.open(paths[PORTAL_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-        poller.register(PortalPort(device, server.new_connection))
+        portals.append(PortalPort(device, server.new_connection))
+        poller.register(portals[-1])
+    for number in range(LANES):
+        device = os.open(paths[LANE_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        poller.register(Lane(device, lanes))
     prepare_network()
-    await warm_up(server.new_connection, reaper, box)
+    await warm_up.all()
+    container.get_ready()
     gc.collect()
     gc.freeze()
     limit_box(box)

@@ -104,6 +104,10 @@ class Container:
 
     # ------------------------------------------------------------ making it
 
+    def get_ready(self) -> None:
+        """Before the template is saved: have crun wait for a container."""
+        self._crun.park(self._cgroup)
+
     async def initialize(self, identity: Identity, request: ContainerRequest) -> int:
         """Mount the disk and prepare everything up to the command. Raises GuestError."""
         if self._request is not None:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 from engine import host
-from engine.errors import InvalidStateError, PortalError
-from engine.metrics import BoxMetrics, BoxSession
-from engine.model import BoxRecord, BoxStatus, utc_now
-from engine.portal.execution import exit_status
+from engine.errors import PortalError
+from engine.metrics import BoxMetrics
+from engine.model import BoxRecord, utc_now
 from engine.portal.failures import translated
 from engine.portal.session import GuestSession
 from engine.runtime.context import Context
 from engine.runtime.running import session_with
-from engine.shown import printable
 from guest.wire import portal_pb2 as wire
 
 ANSWER_TIMEOUT_S = 10.0
@@ -60,27 +57,4 @@ async def _look(session: GuestSession, record: BoxRecord) -> BoxMetrics:
         disk_size_bytes=reply.disk_size_bytes,
         host_cpu_us=host.cpu_time_us(pids),
         host_memory_bytes=await asyncio.to_thread(host.memory_bytes, pids),
-    )
-
-
-async def box_sessions(context: Context, record: BoxRecord) -> list[BoxSession]:
-    """The commands in a box, the main one first, then in the order they were started; those that ended are listed for a
-    while."""
-    if record.status is BoxStatus.STOPPING:
-        raise InvalidStateError("it is stopping", box=record.name, operation="top")
-    async with session_with(context, record, "top") as session:
-        with translated("top"):
-            reply = await session.list(wire.ListRequest(), timeout=ANSWER_TIMEOUT_S)
-    return [_session(found) for found in reply.sessions]
-
-
-def _session(found: wire.Session) -> BoxSession:
-    return BoxSession(
-        id=printable(found.execution_id),
-        argv=tuple(printable(word) for word in found.argv),
-        tty=found.tty,
-        attached=found.attached,
-        processes=found.processes,
-        started_at=datetime.fromtimestamp(found.started_ns / 1e9, UTC) if found.started_ns else None,
-        exit_code=None if found.running else exit_status(found.status).exit_code,
     )

@@ -9,20 +9,22 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.cappedfile import CappedFile
 from engine.errors import BoxliteError, DeadlineError, EngineError
-from engine.layout import BoxLayout
+from engine.layout import BoxLayout, Layout
 from engine.net.passt import Network
-from engine.shim.headstart import HeadStart, ReadyMachine
+from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan
 from engine.vmm.channels import chunks, events
-from engine.vmm.leftovers import kill_leftovers
+from engine.vmm.leftovers import kill_leftovers_of_box
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
+from engine.vmm.restore import wait_restore_accepted
 from engine.vmm.template import BOOT_TIMEOUT_S
-from guest.wire.constants import PORTAL_PORTS
+from guest.wire.constants import LANES, PORTAL_PORTS
 
 HALT_TIMEOUT_S = 60.0
 """How long the agent may take to write the disk back after the main command's end."""
@@ -105,15 +107,19 @@ class Run:
         self._machine = await start_machine(
             self._plan.vm,
             portals=[self._box.portal_socket(number) for number in range(PORTAL_PORTS)],
+            lanes=[self._box.lane_socket(number) for number in range(LANES)],
             security=self._plan.security,
             log_path=self._box.qemu_log,
             network=machine_end,
         )
         self._follow(self._machine)
         if self._plan.vm.template is not None:
-            monitor = await self._monitor_of_machine()
-            await monitor.restore(self._plan.vm.template.state_path)
-            await monitor.wait_restored()
+            await wait_restore_accepted(self._machine.channels.restore)
+            await (await self._monitor_of_machine()).wait_restored()
+            layout = Layout(Path(self._plan.home))
+            self._spawn(
+                asyncio.to_thread(note_machine, layout, self._plan.vm, self._plan.security, self._machine)
+            )
 
     async def _open_network(self, far_end: socket.socket) -> None:
         grant = self._plan.network
@@ -160,21 +166,26 @@ class Run:
 
     async def clean_up(self) -> None:
         """Kill and reap whatever is left, and remove the sockets."""
+        died = self._machine is not None and self._machine.process.returncode is not None
         if self._machine is not None:
             self._machine.kill_now()
-        await asyncio.gather(self._end_machine(), self._end_network())
+        await asyncio.gather(self._end_machine(by_itself=died), self._end_network())
         for task in tuple(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         for number in range(PORTAL_PORTS):
             self._box.portal_socket(number).unlink(missing_ok=True)
+        for number in range(LANES):
+            self._box.lane_socket(number).unlink(missing_ok=True)
 
-    async def _end_machine(self) -> None:
+    async def _end_machine(self, *, by_itself: bool) -> None:
         await self._resources.aclose()
         if self._machine is not None:
             await self._machine.kill()
-            if self._monitor is None:  # QEMU had not begun: see engine.vmm.leftovers
-                await asyncio.to_thread(kill_leftovers, self._box.mounts_dir)
+            if (
+                self._monitor is None or by_itself
+            ):  # QEMU may live on without its jail: see engine.vmm.leftovers
+                await asyncio.to_thread(kill_leftovers_of_box, self._box)
 
     async def _end_network(self) -> None:
         if self._network is not None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from engine import fsutil
 from engine.errors import BoxliteError, DatabaseError, ResourceExhaustedError
-from engine.store.reserve import mind_reserve
+from engine.store.reserve import READING_NEEDS_BYTES, WRITING_NEEDS_BYTES, mind_reserve
 from engine.store.schema import MIGRATIONS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Database:
         async with self._turn:
             with translated(self.path, "writing"):
                 connection = await self._open()
+                mind_reserve(self.path.parent, need_bytes=WRITING_NEEDS_BYTES)
                 try:
                     await connection.execute("BEGIN IMMEDIATE")
                     yield connection
@@ -75,7 +76,7 @@ class Database:
         if self._connection is None:
             if not self.path.exists():
                 await self._create()
-            mind_reserve(self.path.parent)
+            mind_reserve(self.path.parent, need_bytes=READING_NEEDS_BYTES)
             self._connection = await self._connect(self.path)
         return self._connection
 

@@ -18,11 +18,13 @@ from engine.errors import EngineError
 from engine.jailer.bubblewrap import with_limits, wrap
 from engine.jailer.grants import Grant, Jail, Limits, device, read, write
 from engine.model import Accel, SecurityOptions
-from engine.process import Command, start
+from engine.process import Child, Command, start
 from engine.sockets import listen_unix
 from engine.vmm.arguments import build_qemu_argv
+from engine.vmm.restore import build_restore_script
 from engine.vmm.spec import Descriptors, VmSpec
 
+CHANNELS = ("qmp", "restore", "console", "events", "output")
 MANY_LIBRARIES = 8
 FIRMWARE_DIRS = ("/usr/share/qemu", "/usr/share/seabios", "/usr/lib/ipxe/qemu")
 
@@ -33,22 +35,29 @@ class Channels:
     as soon as it is dead."""
 
     qmp: socket.socket
+    restore: socket.socket
     console: socket.socket
     events: socket.socket
     output: socket.socket
 
+    @property
+    def all(self) -> tuple[socket.socket, ...]:
+        return (self.qmp, self.restore, self.console, self.events, self.output)
+
     def close(self) -> None:
-        for end in (self.qmp, self.console, self.events, self.output):
+        for end in self.all:
             end.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A started machine. `pid` is the outermost process (the jail's, where there is one)."""
+    """A started machine. `pid` is the outermost process (the jail's, where there is one), `fds` are the numbers that
+    `argv` speaks of."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Child
     channels: Channels
     argv: tuple[str, ...]
+    fds: Descriptors
 
     @property
     def pid(self) -> int:
@@ -111,10 +120,19 @@ def machine_jail(spec: VmSpec, security: SecurityOptions, binary: str) -> Jail:
     )
 
 
+def machine_command(spec: VmSpec, security: SecurityOptions, fds: Descriptors) -> Command:
+    """QEMU in its jail, as it is started. Pure but for what is installed: the same machine gives the same command."""
+    binary = host.qemu_binary()
+    command = Command(argv=build_qemu_argv(binary, spec, fds), pass_fds=fds.all)
+    jail = machine_jail(spec, security, binary)
+    return with_limits(wrap(command, jail), jail)
+
+
 async def start_machine(
     spec: VmSpec,
     *,
     portals: Sequence[Path],
+    lanes: Sequence[Path],
     security: SecurityOptions,
     log_path: Path,
     network: socket.socket | None = None,
@@ -124,21 +142,17 @@ async def start_machine(
     `network` is the machine's end of the pair whose other end the network process has. QEMU's own messages go to
     `log_path`. Raises EngineError when QEMU cannot be started.
     """
-    binary = host.qemu_binary()
-    listeners = [listen_unix(path) for path in portals]
-    pairs = [socket.socketpair() for _ in range(4)]
+    listeners = [listen_unix(path) for path in (*portals, *lanes)]
+    listening = [listener.fileno() for listener in listeners]
+    pairs = [socket.socketpair() for _ in CHANNELS]
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     fds = Descriptors(
-        qmp=theirs[0].fileno(),
-        console=theirs[1].fileno(),
-        events=theirs[2].fileno(),
-        output=theirs[3].fileno(),
-        portals=tuple(listener.fileno() for listener in listeners),
+        **{name: end.fileno() for name, end in zip(CHANNELS, theirs, strict=True)},
+        portals=tuple(listening[: len(portals)]),
+        lanes=tuple(listening[len(portals) :]),
         network=None if network is None else network.fileno(),
     )
-    command = Command(argv=build_qemu_argv(binary, spec, fds), pass_fds=fds.all)
-    jail = machine_jail(spec, security, binary)
-    jailed = with_limits(wrap(command, jail), jail)
+    jailed = machine_command(spec, security, fds)
     try:
         process = await start(jailed, log_path=log_path)
     except OSError as error:
@@ -148,7 +162,14 @@ async def start_machine(
     finally:
         for end in (*theirs, *listeners, *([network] if network is not None else [])):
             end.close()
-    for end in ours:
+    channels = open_channels(ours)
+    if spec.template is not None:
+        channels.restore.send(build_restore_script(spec.template.state_path))
+    return Machine(process=process, channels=channels, argv=jailed.argv, fds=fds)
+
+
+def open_channels(ends: Sequence[socket.socket]) -> Channels:
+    """Our ends, in the order of CHANNELS."""
+    for end in ends:
         end.setblocking(False)
-    channels = Channels(qmp=ours[0], console=ours[1], events=ours[2], output=ours[3])
-    return Machine(process=process, channels=channels, argv=jailed.argv)
+    return Channels(**dict(zip(CHANNELS, ends, strict=True)))

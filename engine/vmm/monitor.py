@@ -66,7 +66,8 @@ class Monitor:
         docs/devel/migration: the capability x-ignore-shared leaves shared memory out of the stream. The machine is not
         stopped first: the state then says "running", and a restored machine runs by itself.
         """
-        await self._ignore_shared_memory()
+        capability = {"capability": "x-ignore-shared", "state": True}
+        await self.execute("migrate-set-capabilities", {"capabilities": [capability]})
         await self.execute("migrate", {"uri": f"file:{path}"})
         async with asyncio.timeout(timeout_s):
             while True:
@@ -76,16 +77,6 @@ class Monitor:
                 if status in ("failed", "cancelled"):
                     raise EngineError(f"saving the machine {status}: {error}")
                 await asyncio.sleep(0.01)
-
-    async def restore(self, path: str) -> None:
-        """Load the device state at `path` into a machine started with `-incoming defer`; it then runs.
-
-        It is not announced to the network five times, as one that has moved there would be (migrate-set-parameters,
-        announce-rounds): its only neighbour is its own network process.
-        """
-        await self._ignore_shared_memory()
-        await self.execute("migrate-set-parameters", {"announce-rounds": 0})
-        await self.execute("migrate-incoming", {"uri": f"file:{path}"})
 
     async def wait_restored(self) -> None:
         """Until the machine's devices may be changed."""
@@ -117,10 +108,6 @@ class Monitor:
     async def announce_disk_size(self, size_bytes: int) -> None:
         """Tell the guest the size of the box's disk, which is not that of the template's."""
         await self.execute("block_resize", {"node-name": BOX_NODE, "size": size_bytes})
-
-    async def _ignore_shared_memory(self) -> None:
-        capability = {"capability": "x-ignore-shared", "state": True}
-        await self.execute("migrate-set-capabilities", {"capabilities": [capability]})
 
 
 def _disk_node() -> dict[str, object]:

@@ -87,18 +87,21 @@ class VmSpec:
 class Descriptors:
     """Numbers of the inherited descriptors QEMU finds its sockets at.
 
-    `portals` are listening sockets; the others are one end of a connected pair each. `network` None: no backend
+    `portals` and `lanes` are listening sockets; the others are one end of a connected pair each. `network` None: no backend
     process (a template, or no network).
     """
 
     qmp: int
+    restore: int
     console: int
     events: int
     output: int
     portals: tuple[int, ...]
+    lanes: tuple[int, ...] = ()
     network: int | None = None
 
     @property
     def all(self) -> tuple[int, ...]:
         rest = () if self.network is None else (self.network,)
-        return (self.qmp, self.console, self.events, self.output, *self.portals, *rest)
+        sockets = (*self.portals, *self.lanes)
+        return (self.qmp, self.restore, self.console, self.events, self.output, *sockets, *rest)
