@@ -40,6 +40,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("stats", "stats", "Show what running boxes use, every second until Ctrl-C"),
             Entry("events", "events", "Show what happens to boxes, as it happens"),
             Entry("port", "port", "Show where the ports of a running box are on the host"),
+            Entry("network", "network", "See what boxes tried to reach, and reach their ports"),
         ),
     ),
     (

@@ -35,6 +35,7 @@ from engine.model import (
     PullPolicy,
     RestartKind,
     RestartPolicy,
+    SecretSpec,
     SecurityOptions,
     VolumeSpec,
 )
@@ -76,6 +77,7 @@ def build_box_spec(
         disk_size_gb=_optional(parsers.parse_disk_size_gb, options.resources.disk_size),
         network=_network(options.network),
         ports=tuple(port for word in options.network.publish for port in parsers.parse_ports(word)),
+        secrets=_secrets(options.network.secret),
         publish_all=options.network.publish_all,
         volumes=_volumes(options.files),
         labels=parsers.parse_labels(options.identity.label, options.identity.label_file),
@@ -109,6 +111,15 @@ def build_box_spec(
     if cpu_warning:
         warn(cpu_warning)
     return spec
+
+
+def secret_values(words: Sequence[str], *, stdin_is_taken: bool) -> Mapping[str, str]:
+    """What `--secret` says or pipes in, which is not part of a spec."""
+    if not words:
+        return {}
+    from boxlite_cli.secrets import given_values
+
+    return given_values(words, stdin_is_taken=stdin_is_taken)
 
 
 def pull_policy(word: str, *, option: str = "pull") -> PullPolicy:
@@ -172,8 +183,8 @@ def _network(options: NetworkOptions) -> NetworkSpec:
     enabled = parsers.parse_on_off(words.get(word, word), what="network")
     return NetworkSpec(
         mode=NetworkMode.ENABLED if enabled else NetworkMode.DISABLED,
-        allow_net=tuple(options.allow_net),
-        deny_net=tuple(options.deny_net),
+        allow_net=parsers.parse_network_rules(options.allow_net),
+        deny_net=parsers.parse_network_rules(options.deny_net),
         host_access=parsers.parse_on_off(options.host_access, what="host access"),
         dns=tuple(parsers.parse_address(word, what="name server") for word in options.dns),
         dns_search=tuple(options.dns_search),
@@ -183,6 +194,14 @@ def _network(options: NetworkOptions) -> NetworkSpec:
         rx_kbps=_optional(lambda text: parsers.parse_integer(text, what="net-rx-kbps"), options.net_rx_kbps)
         or 0,
     )
+
+
+def _secrets(words: Sequence[str]) -> tuple[SecretSpec, ...]:
+    if not words:
+        return ()
+    from boxlite_cli.secrets import parse_secret
+
+    return tuple(parse_secret(word).spec for word in words)
 
 
 def _volumes(options: FileOptions) -> tuple[VolumeSpec, ...]:

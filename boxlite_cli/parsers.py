@@ -13,9 +13,13 @@ import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import InvalidArgumentError
 from engine.model import MAX_CPUS, PortSpec, Protocol, RestartKind, RestartPolicy, Ulimit
+
+if TYPE_CHECKING:
+    from engine.runtime.network import ListenAddress
 
 KIB = 1024
 MIB = KIB**2
@@ -258,6 +262,40 @@ def parse_address(text: str, *, what: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise InvalidArgumentError(f"{what} {text!r} is not an IP address") from None
+
+
+def parse_network_rules(words: Iterable[str]) -> tuple[str, ...]:
+    """Rules as they are typed; `@FILE` stands for the lines of a file. The engine says what is no rule."""
+    rules: list[str] = []
+    for word in words:
+        found = _lines_of([word[1:]], "rule file") if word.startswith("@") else [word]
+        if not found:  # no rules would mean that everything is allowed
+            raise InvalidArgumentError(f"rule file {word[1:]} has no rule in it")
+        rules += found
+    return tuple(rules)
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """`PORT` (of 127.0.0.1), `IP:PORT`, `[IPv6]:PORT` or `unix:/PATH`."""
+    import ipaddress
+
+    from engine.runtime.network import ListenAddress
+
+    wrong = f"address {text!r} is not PORT, IP:PORT, [IPv6]:PORT or unix:/PATH"
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path.startswith("/"):
+            raise InvalidArgumentError(f"address {text!r}: the path of a socket is absolute")
+        return ListenAddress(path=path)
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if colon else "127.0.0.1"
+    try:
+        number = int(port)
+        if not port.isascii() or not port.isdigit() or number > 65535:
+            raise ValueError
+        return ListenAddress(host=str(ipaddress.ip_address(host)), port=number)
+    except ValueError:
+        raise InvalidArgumentError(wrong, hint="hosts are numbers here, not names") from None
 
 
 def parse_signal(text: str) -> int:

@@ -8,15 +8,17 @@
     bases/rootfs-ID-SIZE/     the same, made for a box with --rootfs; goes with its last box
     templates/KEY/            state, memory, template.json
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
-    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start
+    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start,
+                              jail.json (as it is for the machine that runs)
         sockets/              portal-N.sock, portal-N.lock, the same for lane-N, qmp.sock
-        logs/                 console.log, output.log, qemu.log, shim.log
+        logs/                 console.log, output.log, qemu.log, shim.log, network.log, connections.log
         mounts/               what the machine sees over 9p
     volumes/                  named/NAME/, anonymous/ID/
     db/                       boxes.db, images.db
     locks/                    one file per thing that is built once
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
     logs/boxlite.log
+    jail/                     seccomp filters and other things a jail needs again, by content
     usual-machine             the machine most boxes have: the next one gets a head start with it
     accel.json                accelerators found not to work, for this boot of the host
 """
@@ -60,6 +62,11 @@ class BoxLayout:
         return self.root / "head-start"
 
     @property
+    def jail_path(self) -> Path:
+        """What the machine was confined to at its last start."""
+        return self.root / "jail.json"
+
+    @property
     def sockets_dir(self) -> Path:
         return self.root / "sockets"
 
@@ -100,6 +107,11 @@ class BoxLayout:
     @property
     def shim_log(self) -> Path:
         return self.logs_dir / "shim.log"
+
+    @property
+    def connections_log(self) -> Path:
+        """What a restricted box tried to reach, one JSON object a line (engine.net.connectionlog)."""
+        return self.logs_dir / "connections.log"
 
     @property
     def mounts_dir(self) -> Path:
@@ -186,6 +198,10 @@ class Layout:
         return self.home / "logs" / "boxlite.log"
 
     @property
+    def jail_dir(self) -> Path:
+        return self.home / "jail"
+
+    @property
     def accel_path(self) -> Path:
         return self.home / "accel.json"
 
@@ -198,4 +214,5 @@ class Layout:
             self.volumes_dir, self.db_dir, self.locks_dir, self.tmp_dir, self.log_path.parent,
         ):  # fmt: skip
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.version_path.touch(mode=0o600)
         self.version_path.write_text(f"{LAYOUT_VERSION}\n")

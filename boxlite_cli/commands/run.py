@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from boxlite_cli.exec_options import check_terminal
 from boxlite_cli.failures import say
 from boxlite_cli.idfile import new_id_file
 from boxlite_cli.option_groups import BoxOptions, IdentityOptions
-from boxlite_cli.options import build_box_spec, pull_policy
+from boxlite_cli.options import build_box_spec, pull_policy, secret_values
 from boxlite_cli.output import print_lines
 from boxlite_cli.parsers import parse_detach_keys
 from boxlite_cli.process_options import TerminalOptions
@@ -31,6 +32,7 @@ EXAMPLES = """
   echo hello | boxlite run --rm -i alpine:3.20 tr a-z A-Z
   boxlite run -it --rm -v ./src:/src -w /src python:3.12-slim bash
   boxlite run -d --name web -p 8080:80 nginx
+  boxlite run --rm --secret OPENAI_API_KEY,host=api.openai.com python:3.12 python agent.py
 """
 
 
@@ -64,17 +66,23 @@ def run(
         detach_keys=parse_detach_keys(terminal.detach_keys),
         forward_signals=sig_proxy,
     )
-    return run_async(_run(settings, options.identity, spec, pull_policy(options.image.pull), how))
+    values = secret_values(options.network.secret, stdin_is_taken=terminal.interactive)
+    return run_async(_run(settings, options.identity, spec, values, pull_policy(options.image.pull), how))
 
 
 async def _run(
-    settings: Settings, identity: IdentityOptions, spec: BoxSpec, pull: PullPolicy, how: Holding
+    settings: Settings,
+    identity: IdentityOptions,
+    spec: BoxSpec,
+    values: Mapping[str, str],
+    pull: PullPolicy,
+    how: Holding,
 ) -> int:
     with progress_display(quiet=identity.quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             with new_id_file(identity.cidfile) as write_id:
                 runtime.prepare_start(early.take())
-                record = await runtime.create(spec, name=identity.name, pull=pull)
+                record = await runtime.create(spec, name=identity.name, pull=pull, secret_values=values)
                 write_id(record.id)
             if spec.detach:
                 return await _start_detached(runtime, record)

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +41,16 @@ _MKE2FS_BYTES_PER_S = 4 << 20
 _UUID_NAMESPACE = uuid.UUID("b0b81d6f-3f6a-4a0e-9d6e-6a9a4f5f0c11")
 _SPOOL_THREADS = 2
 
-Wrap = Callable[[Command], Command]
+Wrap = Callable[[Command, Sequence[Path], Sequence[Path]], contextlib.AbstractAsyncContextManager[Command]]
+"""What a program is started as instead, within the block: given the command, the paths it writes and those it reads."""
 
 
-def no_wrap(command: Command) -> Command:
+@contextlib.asynccontextmanager
+async def no_wrap(
+    command: Command, writes: Sequence[Path], reads: Sequence[Path] = ()
+) -> AsyncIterator[Command]:
     """Run the command as it is."""
-    return command
+    yield command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,21 +168,28 @@ class BaseBuild:
         self._check_room(scratch, need)
         overlay = made / OVERLAY_NAME
         filling = self._fill(
-            base, build_mke2fs(base, shape, str(directory) if directory else "-"), need, script, write
+            base,
+            build_mke2fs(base, shape, str(directory) if directory else "-"),
+            need,
+            script,
+            write,
+            directory,
         )
-        making = process.run(self.wrap(build_qemu_img_create(overlay, target / BASE_NAME, shape.size_bytes)))
+        making = self._make_overlay(
+            made, build_qemu_img_create(overlay, target / BASE_NAME, shape.size_bytes)
+        )
         for failure in await asyncio.gather(filling, making, return_exceptions=True):
             if failure is not None and isinstance(failure, BaseException):
                 raise failure
-        base.chmod(0o444)
-        overlay.chmod(0o444)
+        base.chmod(0o400)
+        overlay.chmod(0o400)
         record = {
             "format": BASE_FORMAT,
             "source": self.what,
             "size_bytes": shape.size_bytes,
             "uuid": shape.uuid,
         }
-        write_atomic(made / RECORD_NAME, json.dumps(record, indent=2).encode() + b"\n", mode=0o444)
+        write_atomic(made / RECORD_NAME, json.dumps(record, indent=2).encode() + b"\n", mode=0o400)
 
     async def _fill(
         self,
@@ -187,22 +198,26 @@ class BaseBuild:
         need: TreeSize,
         script: Path | None,
         write: Callable[[int], None] | None,
+        directory: Path | None,
     ) -> None:
         """Make the ext4 and finish it."""
         timeout_s = _MKE2FS_LEAST_S + need.blocks * BLOCK_BYTES / _MKE2FS_BYTES_PER_S
-        command = self.wrap(mke2fs)
-        if write is None:
-            completed = await process.run(command, timeout_s=timeout_s, check=False)
-        else:
-            completed = await _run_fed(command, write, timeout_s)
+        async with self.wrap(mke2fs, [base.parent], [directory] if directory else []) as command:
+            if write is None:
+                completed = await process.run(command, timeout_s=timeout_s, check=False)
+            else:
+                completed = await _run_fed(command, write, timeout_s)
         if completed.exit_status != 0:
             raise mke2fs_error(completed, what=self.what)
         if script is not None:
-            finished = await process.run(
-                self.wrap(build_debugfs(base, script)), timeout_s=timeout_s, check=False
-            )
+            async with self.wrap(build_debugfs(base, script), [base.parent], [script.parent]) as command:
+                finished = await process.run(command, timeout_s=timeout_s, check=False)
             if failure := debugfs_error(finished, what=self.what):
                 raise failure
+
+    async def _make_overlay(self, made: Path, qemu_img: Command) -> None:
+        async with self.wrap(qemu_img, [made], []) as command:
+            await process.run(command)
 
     def _check_room(self, scratch: Path, need: TreeSize) -> None:
         free, wanted = shutil.disk_usage(scratch).free, need.blocks * BLOCK_BYTES

@@ -7,29 +7,53 @@ that QEMU itself can sit in an empty network namespace. Documentation: passt(1).
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import NetworkError, UnsupportedError
+from engine.jailer.grants import Jail, run
+from engine.jailer.ownership import Claim
+from engine.jailer.programs import program_grants
+from engine.jailer.room import jailed
 from engine.model import PortSpec, Protocol
 from engine.net.plan import DNS_ADDRESS
 from engine.process import Command, find_program, start, terminate
-from guest.wire.constants import BOX_ADDRESS, BOX_MTU, BOX_PREFIX_LENGTH, HOST_ADDRESS
+from guest.wire.constants import (
+    BOX_ADDRESS,
+    BOX_ADDRESS6,
+    BOX_MTU,
+    BOX_PREFIX_LENGTH,
+    HOST_ADDRESS,
+    HOST_ADDRESS6,
+)
+
+CAPABILITIES = ("CAP_NET_BIND_SERVICE", "CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 
 
 def build_passt_argv(
-    binary: str, fd: int, ports: Sequence[PortSpec], *, host_access: bool = True, resolver: str | None = None
+    binary: str,
+    fd: int,
+    ports: Sequence[PortSpec],
+    *,
+    host_access: bool = True,
+    resolver: str | None = None,
+    ipv6: bool = False,
 ) -> tuple[str, ...]:
     """passt's argument vector for a box. The gateway's address is the host's loopback, unless `host_access` is off.
 
-    `resolver` is the host's name server that queries to DNS_ADDRESS are sent to.
+    `resolver` is the host's name server that queries to DNS_ADDRESS are sent to; `ipv6`: the host has it, so the box has too.
     """
     words = [
         binary, "--foreground", "--quiet", "--fd", str(fd),
         "--address", BOX_ADDRESS, "--netmask", str(BOX_PREFIX_LENGTH), "--gateway", HOST_ADDRESS,
         "--mtu", str(BOX_MTU), "--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra",
     ]  # fmt: skip
+    if ipv6:
+        words += ("--address", BOX_ADDRESS6, "--gateway", HOST_ADDRESS6)
+    else:
+        words.append("--ipv4-only")
     if resolver is not None:
         words += ("--dns", resolver, "--dns-forward", DNS_ADDRESS)
     if not host_access:
@@ -41,6 +65,21 @@ def build_passt_argv(
         for port in published:
             words += (flag, f"{port.host_ip}/{port.host_port}:{port.box_port}")
     return tuple(words)
+
+
+def passt_jail(binary: str, *, enabled: bool = True) -> Jail:
+    """A view of nothing but passt itself, in the host's network. It confines itself further before it looks at a frame:
+    a user, user namespace, empty root and seccomp filter of its own (passt(1), SECURITY). What that takes is left to it."""
+    variant = f"{binary}.avx2"  # what it becomes where the processor can
+    programs = [*program_grants(binary), *([run(variant)] if Path(variant).exists() else [])]
+    return Jail(
+        grants=tuple(programs),
+        directories=("/tmp",),  # noqa: S108  where it mounts its empty root
+        network=True,
+        enabled=enabled,
+        landlock=False,  # it forbids mounting
+        capabilities=CAPABILITIES if os.geteuid() == 0 else (),
+    )
 
 
 class Network:
@@ -57,7 +96,10 @@ class Network:
         *,
         host_access: bool,
         resolver: str | None,
+        ipv6: bool,
         log_path: Path,
+        home: Path,
+        jail_enabled: bool = True,
     ) -> None:
         """`far_end` is the end of the pair that is not the machine's; it is ours from now on. Raises UnsupportedError when
         passt is not installed."""
@@ -70,9 +112,14 @@ class Network:
             )
         self._published = bool(ports)
         self._log_path = log_path
+        self._home = home
+        self._claim = Claim.of() if os.geteuid() == 0 else None
+        self._jail = passt_jail(binary, enabled=jail_enabled)
         self._argv = build_passt_argv(
-            binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver
+            binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver, ipv6=ipv6
         )
+        if self._claim is not None:
+            self._argv += ("--runas", f"{self._claim.identity.uid}:{self._claim.identity.gid}")
         self._process: asyncio.subprocess.Process | None = None
 
     async def open(self) -> None:
@@ -98,11 +145,14 @@ class Network:
             self._far_end.close()
         if self._process is not None:
             await terminate(self._process, grace_s=0.5)
+        if self._claim is not None:
+            self._claim.close()
 
     async def _start(self) -> None:
         command = Command(argv=self._argv, pass_fds=(self._far_end.fileno(),))
         try:
-            self._process = await start(command, log_path=self._log_path)
+            async with jailed(command, self._jail, home=self._home) as wrapped:
+                self._process = await start(wrapped, log_path=self._log_path)
         except OSError as error:
             raise NetworkError(f"passt could not be started: {error.strerror}") from error
         finally:

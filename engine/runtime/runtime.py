@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from engine import host
 from engine.errors import BoxliteError, InvalidArgumentError, InvalidStateError
-from engine.fsutil import remove_tree
 from engine.layout import Layout
 from engine.model import (
     BoxRecord,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from engine.runtime.housekeeping import BoxSize
     from engine.runtime.library import ImageLibrary
     from engine.runtime.link import BoxLink
+    from engine.runtime.network import BoxNetworks
     from engine.shim.lifeline import Shim
 
 
@@ -95,22 +95,21 @@ class Runtime:
     # ------------------------------------------------------------ boxes on record
 
     async def create(
-        self, spec: BoxSpec, *, name: str | None = None, pull: PullPolicy = PullPolicy.MISSING
+        self,
+        spec: BoxSpec,
+        *,
+        name: str | None = None,
+        pull: PullPolicy = PullPolicy.MISSING,
+        secret_values: Mapping[str, str] = {},
     ) -> BoxRecord:
-        """Put a box on record, with its image in the store; nothing is started.
+        """Put a box on record, with its image in the store; nothing is started. `secret_values`, by name, are remembered by
+        this runtime alone, for the starts it makes.
 
         Raises AlreadyExistsError for a taken name, ImageError and its kind when the image cannot be had.
         """
-        from engine.runtime import images
-        from engine.runtime.capabilities import effective_capabilities
-        from engine.runtime.requests import container_argv
-        from engine.runtime.support import refuse_unsupported
+        from engine.runtime.creating import create_box
 
-        refuse_unsupported(spec)
-        effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
-        async with images.source_for_spec(self._context, spec, pull) as source:
-            container_argv(spec, source.config)
-            return await records.insert_box(self._context, spec, name, source.key, source.config_digest)
+        return await create_box(self._context, spec, name, pull, secret_values)
 
     async def get(self, ref: str) -> BoxRecord:
         return await records.get_box(self._context, ref)
@@ -129,24 +128,9 @@ class Runtime:
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> BoxRecord:
         """Delete a box and its disk; with `volumes` its anonymous volumes too. Raises InvalidStateError for one that runs, unless `force`."""
-        record = await self.get(ref)
-        if record.status.is_active:
-            if not force:
-                raise InvalidStateError(
-                    f"it is {record.status}",
-                    hint=f"stop it first (`boxlite stop {record.name}`), or use `boxlite rm -f {record.name}`",
-                    box=record.name,
-                    operation="rm",
-                )
-            from engine.runtime import stopping
+        from engine.runtime.removing import remove_box
 
-            record = await stopping.stop_box(self._context, record, reason="rm -f", timeout_s=0.0, signum=9)
-        gone_by_itself = record.spec.auto_remove and await self._context.store.find(record.id) is None
-        if not gone_by_itself:
-            await records.remove_box(self._context, record)
-        if volumes:
-            await asyncio.to_thread(remove_tree, self.layout.anonymous_volumes(record.id))
-        return record
+        return await remove_box(self._context, await self.get(ref), force=force, volumes=volumes)
 
     # ------------------------------------------------------------ starting and stopping
 
@@ -366,6 +350,13 @@ class Runtime:
         record = await self.get(ref)
         async for entry in logs(self._context, record, follow=follow, tail=tail, since=since, until=until):
             yield entry
+
+    @property
+    def network(self) -> BoxNetworks:
+        """What boxes tried to reach, and tunnels to their ports."""
+        from engine.runtime.network import BoxNetworks
+
+        return BoxNetworks(self._context)
 
     async def metrics(self, ref: str) -> BoxMetrics:
         """What a running box uses now. Raises InvalidStateError when it does not run."""

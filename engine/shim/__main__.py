@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
+    os.umask(0o077)  # sockets and logs are for the person alone
     usual = start_usual_machine(sys.argv[2]) if sys.argv[2] else None  # before anything else is loaded
     import asyncio
 

@@ -10,12 +10,18 @@ import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engine import host
 from engine.errors import BoxliteError
 from engine.fsutil import write_atomic
+from engine.jailer.grants import Identity, Jail
+from engine.jailer.identity import SHARED_GID
+from engine.jailer.ownership import Claim
+from engine.jailer.room import make_gate
 from engine.layout import BoxLayout, Layout
 from engine.model import DEFAULT_CPUS, DEFAULT_MEMORY_MIB, SecurityOptions
 from engine.process import Child
 from engine.shim.usual import CHANNELS, SOCKET_PREFIX, UsualMachine, encode_note
+from engine.vmm.confinement import LARGEST_USUAL_DISK_BYTES, machine_jail
 from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, machine_command, open_channels
 from engine.vmm.monitor import Monitor, open_monitor
@@ -40,8 +46,10 @@ def note_machine(layout: Layout, spec: VmSpec, security: SecurityOptions, machin
         *fds.portals,
         *fds.lanes,
     ]
-    note = encode_note(spec.share_path, build_restore_script(spec.template.state_path), numbers, machine.argv)
+    script = build_restore_script(spec.template.state_path)
     with contextlib.suppress(OSError, BoxliteError):
+        gate = make_gate(host.qemu_binary(), machine.jail, layout.jail_dir)
+        note = encode_note(spec.share_path, script, gate, numbers, machine.argv)
         write_atomic(layout.usual_machine_path, note)
 
 
@@ -52,6 +60,9 @@ def _is_common(spec: VmSpec, security: SecurityOptions) -> bool:
         and (spec.shape.cpus, spec.shape.memory_mib) == (DEFAULT_CPUS, DEFAULT_MEMORY_MIB)
         and spec.shape.network
         and not spec.shares
+        and spec.disk_size_bytes <= LARGEST_USUAL_DISK_BYTES
+        and security.uid is None
+        and security.gid is None
         and security.jailer_enabled
     )
 
@@ -70,6 +81,7 @@ class HeadStart:
     """The usual machine on its way, until a box claims it."""
 
     def __init__(self, usual: UsualMachine) -> None:
+        self._usual = usual
         self._directory = Path(usual.directory)
         self._lock = usual.lock
         self._far_end = usual.far_end
@@ -78,6 +90,8 @@ class HeadStart:
             channels=open_channels(usual.ends),
             argv=tuple(usual.argv),
             fds=_descriptors(usual.fds),
+            jail=Jail(),  # known once it is claimed
+            claim=_claim(usual),
         )
         self._resources = contextlib.AsyncExitStack()
         self._restoring = asyncio.ensure_future(self._restore())
@@ -93,7 +107,8 @@ class HeadStart:
         """The machine, its sockets and its log moved into the box's directory; None, and nothing left of it, when the box
         needs another or it did not come up."""
         try:
-            if not self._fits(spec, security):
+            jail = self._jail_if_fitting(spec, security, box)
+            if jail is None:
                 await self.discard()
                 return None
             monitor = await self._restoring
@@ -106,17 +121,27 @@ class HeadStart:
             return None
         self._forget()
         return ReadyMachine(
-            machine=self._machine,
+            machine=replace(self._machine, jail=jail),
             monitor=monitor,
             resources=self._resources.pop_all(),
             network=self._far_end,
         )
 
-    def _fits(self, spec: VmSpec, security: SecurityOptions) -> bool:
+    def _jail_if_fitting(self, spec: VmSpec, security: SecurityOptions, box: BoxLayout) -> Jail | None:
+        """The jail that a machine of the box would be put in, if this machine is that machine, in that jail."""
         if not _is_common(spec, security):
-            return False
+            return None
         wanted = replace(spec, share_path=str(self._directory / "mounts"))
-        return machine_command(wanted, security, self._machine.fds).argv == self._machine.argv
+        claim = self._machine.claim
+        identity = None if claim is None else claim.identity
+        binary = host.qemu_binary()
+        jail = machine_jail(wanted, security, binary, identity=identity)
+        home = Layout(box.root.parent.parent)
+        is_it = (
+            machine_command(wanted, self._machine.fds, jail).argv == self._machine.argv
+            and make_gate(binary, jail, home.jail_dir) == self._usual.gate
+        )
+        return jail if is_it else None
 
     async def discard(self) -> None:
         """End the machine, with nothing left of it."""
@@ -139,6 +164,12 @@ def _listening(box: BoxLayout) -> list[Path]:
     """The sockets a machine listens on, in the order of its descriptors."""
     portals = [box.portal_socket(number) for number in range(PORTAL_PORTS)]
     return portals + [box.lane_socket(number) for number in range(LANES)]
+
+
+def _claim(usual: UsualMachine) -> Claim | None:
+    if usual.uid is None or usual.held is None:
+        return None
+    return Claim(Identity(uid=usual.uid, gid=usual.uid, shared_gid=SHARED_GID), usual.held)
 
 
 def _descriptors(numbers: list[int]) -> Descriptors:

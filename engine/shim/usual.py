@@ -12,6 +12,8 @@ import os
 import signal
 import socket
 
+from engine.jailer.identity import SHARED_GID, claim_id, with_identity
+
 NOTE_NAME = "usual-machine"
 DIRECTORY_PREFIX = "head-"
 WARM_ORDER = b'{"op": "warm"}\n'
@@ -24,21 +26,36 @@ _BACKLOG = 16
 
 class UsualMachine:
     """A machine just started, in a directory of its own. `ends` are our ends of its channels, `far_end` that of its
-    network; `fds` and `argv` are what it was started with."""
+    network; `fds`, `argv` and `gate` are what it was started with. `uid` is the user it becomes, kept from others by
+    `held`; None where it stays us."""
 
-    __slots__ = ("argv", "directory", "ends", "far_end", "fds", "lock", "pid")
+    __slots__ = ("argv", "directory", "ends", "far_end", "fds", "gate", "held", "lock", "pid", "uid")
 
-    def __init__(self, directory: str, lock: int, fds: list[int], argv: list[str]) -> None:
+    def __init__(self, directory: str, lock: int, fds: list[int], argv: list[str], gate: bytes) -> None:
         self.directory = directory
         self.lock = lock
         self.fds = fds
         self.argv = argv
+        self.gate = gate
+        self.uid: int | None = None
+        self.held: socket.socket | None = None
         self.pid = 0
         self.ends: list[socket.socket] = []
         self.far_end: socket.socket
 
     def start(self, script: bytes) -> None:
         """Start it and tell it to restore itself. Raises OSError."""
+        share = f"{self.directory}/mounts"
+        os.mkdir(share, 0o750)  # noqa: PTH102
+        if os.geteuid() == 0:
+            self.uid, self.held = claim_id()
+            self.gate = with_identity(self.gate, self.uid, self.uid)
+            os.chown(share, -1, SHARED_GID)
+            os.chmod(share, 0o750)  # noqa: PTH101, S103
+        gate = os.open(f"{share}.gate", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o700)
+        os.write(gate, self.gate)
+        os.fchmod(gate, 0o500)
+        os.close(gate)
         pairs = [socket.socketpair() for _ in range(CHANNELS + 1)]
         listeners = [
             _listen(f"{self.directory}/{SOCKET_PREFIX}{n}.sock") for n in range(len(self.fds) - CHANNELS - 1)
@@ -51,10 +68,10 @@ class UsualMachine:
         self.ends[3].send(WARM_ORDER)
 
 
-def encode_note(share: str, script: bytes, fds: list[int], argv: tuple[str, ...]) -> bytes:
-    """`share` is the directory that stands for the box's shared one in `argv`; `script` restores the machine; `fds` are the
-    numbers of its channels, its network, its portals and its lanes."""
-    return "\0".join([share, script.decode(), " ".join(map(str, fds)), *argv]).encode()
+def encode_note(share: str, script: bytes, gate: bytes, fds: list[int], argv: tuple[str, ...]) -> bytes:
+    """`share` is the directory that stands for the box's shared one in `argv`; `script` restores the machine; `gate` closes
+    its jail; `fds` are the numbers of its channels, its network, its portals and its lanes."""
+    return "\0".join([share, script.decode(), gate.hex(), " ".join(map(str, fds)), *argv]).encode()
 
 
 def start_usual_machine(home: str) -> UsualMachine | None:
@@ -64,7 +81,7 @@ def start_usual_machine(home: str) -> UsualMachine | None:
         return None
     try:
         with open(f"{home}/{NOTE_NAME}", "rb") as note:
-            share, script, numbers, *words = note.read().decode().split("\0")
+            share, script, gate, numbers, *words = note.read().decode().split("\0")
         fds = [int(number) for number in numbers.split()]
         os.mkdir(directory, 0o700)  # noqa: PTH102
     except (OSError, ValueError):
@@ -72,9 +89,8 @@ def start_usual_machine(home: str) -> UsualMachine | None:
     try:
         lock = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.mkdir(f"{directory}/mounts", 0o700)  # noqa: PTH102
         argv = [word.replace(share, f"{directory}/mounts") for word in words]
-        machine = UsualMachine(directory, lock, fds, argv)
+        machine = UsualMachine(directory, lock, fds, argv, bytes.fromhex(gate))
         machine.start(script.encode())
     except (OSError, ValueError, IndexError):
         import shutil

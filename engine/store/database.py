@@ -106,6 +106,7 @@ class Database:
             unfinished = self.path.with_name(f"{self.path.name}.new")
             for suffix in ("", "-wal", "-shm"):
                 unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+            unfinished.touch(mode=0o600)  # what SQLite puts beside it is as private as it is
             connection = await self._connect(unfinished)
             try:
                 await connection.execute("PRAGMA journal_mode=WAL")

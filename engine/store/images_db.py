@@ -141,6 +141,7 @@ async def open_images_db(path: Path) -> AsyncIterator[ImagesDb]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     mind_reserve(path.parent, need_bytes=WRITING_NEEDS_BYTES)
     with translated(path, "using"):
+        path.touch(mode=0o600)
         async with aiosqlite.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None) as connection:
             await connection.execute("PRAGMA journal_mode = WAL")
             await connection.execute("PRAGMA synchronous = NORMAL")

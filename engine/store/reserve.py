@@ -27,5 +27,5 @@ def mind_reserve(directory: Path, *, need_bytes: int) -> None:
         if free < need_bytes:
             reserve.unlink(missing_ok=True)
         elif free >= PLENTY_BYTES and not reserve.exists():
-            with reserve.open("wb") as file:
-                file.write(bytes(RESERVE_BYTES))
+            reserve.touch(mode=0o600)
+            reserve.write_bytes(bytes(RESERVE_BYTES))

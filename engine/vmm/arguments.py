@@ -18,6 +18,7 @@ from guest.wire.constants import (
     ROOT_DISK_SERIAL,
     SHARE_TAG,
 )
+from guest.wire.flows import NETWORK_PORT_NAME
 
 TEMPLATE_MAC = "52:54:00:b0:c5:00"
 """The address every restored machine wakes up with; the guest replaces it by its own in its first call."""
@@ -128,6 +129,12 @@ def _channels(fds: Descriptors) -> tuple[str, ...]:
         server = ",server=on,wait=off" if listening else ""
         words += ("-chardev", f"socket,id={chardev},fd={fd}{server}")
         words += ("-device", f"virtserialport,bus=serial0.0,nr={number},chardev={chardev},name={name}")
+    gateway = "null,id=gateway" if fds.gateway is None else f"socket,id=gateway,fd={fds.gateway}"
+    words += ("-chardev", gateway)
+    words += (
+        "-device",
+        f"virtserialport,bus=serial0.0,nr={len(ports) + 1},chardev=gateway,name={NETWORK_PORT_NAME}",
+    )
     return tuple(words)
 
 

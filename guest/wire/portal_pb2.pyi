@@ -486,6 +486,16 @@ class ThawRequest(_message.Message):
     __slots__ = []
     def __init__(self) -> None: ...
 
+class TunnelChunk(_message.Message):
+    __slots__ = ["data", "end", "port"]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    end: bool
+    port: int
+    def __init__(self, port: _Optional[int] = ..., data: _Optional[bytes] = ..., end: bool = ...) -> None: ...
+
 class Ulimit(_message.Message):
     __slots__ = ["hard", "name", "soft"]
     HARD_FIELD_NUMBER: _ClassVar[int]

@@ -148,11 +148,11 @@ def answers(boxlite: Boxlite, box: str) -> None:
     ("attack", "sign"),
     [
         ("dd if=/dev/zero of=/dev/shm/x bs=1M count=200; rm /dev/shm/x", "No space left"),
-        ("dd if=/dev/zero of=/x bs=1M count=2000; rm /x", "No space left"),
+        ("dd if=/dev/zero of=/x bs=1M count=1100; rm /x", "No space left"),
         ("dd if=/dev/zero of=/etc/hosts bs=64k count=2000; echo 127.0.0.1 localhost > /etc/hosts", "No space left"),
         ("tail /dev/zero", ""),
         ("bomb() { bomb | bomb & }; bomb; sleep 8", ""),
-        ("kill -9 -1", ""),
+        ("kill -9 1; kill -STOP 1", ""),
         ("while :; do echo x > /dev/null; done & while :; do :; done & sleep 3; kill %1 %2", ""),
     ],
 )  # fmt: skip
@@ -160,7 +160,7 @@ def test_agent_outlives_an_attack_on_its_machine(
     boxlite_of_module: Boxlite, box: str, attack: str, sign: str
 ) -> None:
     began = inspect(boxlite_of_module, box)["State"]["StartedAt"]
-    assert sign in shell(boxlite_of_module, box, attack, "--timeout", "20s")
+    assert sign in shell(boxlite_of_module, box, attack, "--timeout", "90s", timeout_s=150)
     answers(boxlite_of_module, box)
     state = inspect(boxlite_of_module, box)["State"]
     assert (state["Status"], state["StartedAt"]) == ("running", began)
@@ -172,7 +172,7 @@ def test_box_full_of_processes_can_still_be_stopped(boxlite: Boxlite, alpine: st
     time.sleep(5)
     begun = time.monotonic()
     boxlite("stop", "-t", "1", "bomb", check=True, timeout_s=60)
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 50
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the programs are for x86-64")
