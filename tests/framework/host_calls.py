@@ -223,7 +223,8 @@ async def _control(channel: socket.socket, _: Path) -> str:
     async with open_monitor(channel, timeout_s=1.0) as monitor:
         following = asyncio.ensure_future(_count(monitor.events()))
         try:
-            await monitor.restore("/state")
+            await monitor.execute("migrate-incoming", {"uri": "file:/state"})
+            await monitor.wait_restored()
             await monitor.announce_disk_size(1)
         finally:
             following.cancel()
