@@ -17,7 +17,7 @@ import typer
 from boxlite_cli.parsers import parse_size
 from engine.errors import ConfigError
 from engine.model import Accel, RegistryConfig, RuntimeConfig
-from engine.progress import ProgressSink, ignore_progress
+from engine.progress import Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
     from engine.runtime import Runtime
@@ -74,7 +74,20 @@ class Settings:
     def open_runtime(self, progress: ProgressSink = ignore_progress) -> Runtime:
         from engine.runtime import Runtime
 
-        return Runtime(self.home, self.config, progress=progress)
+        return Runtime(self.home, self.config, progress=_explained(progress) if self.debug else progress)
+
+
+def _explained(progress: ProgressSink) -> ProgressSink:
+    """A sink that also says what goes on inside."""
+    from boxlite_cli.failures import say
+
+    def show(step: Progress) -> None:
+        if step.stage == "debug":
+            say(f"Debug: {step.message}")
+        else:
+            progress(step)
+
+    return show
 
 
 def resolve_settings(options: GlobalOptions, environment: Mapping[str, str] = os.environ) -> Settings:
