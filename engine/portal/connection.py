@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import RpcTransportError
@@ -46,14 +47,18 @@ class PortLease:
             self._lock_fd = None
 
 
-async def lease_port(sockets_dir: Path) -> PortLease:
-    """Take a free port; when all are taken, wait for one. Waiting can be cancelled: flock(2) itself could not be."""
+async def lease_port(sockets_dir: Path, on_wait: Callable[[], None] | None = None) -> PortLease:
+    """Take a free port; when all are taken, call `on_wait` and wait for one. Waiting can be cancelled: flock(2) itself
+    could not be."""
     delay_s = LEASE_RETRY_S
     while True:
         for number in range(PORTAL_PORTS):
             lock = try_lock(sockets_dir / f"portal-{number}.lock")
             if lock is not None:
                 return PortLease(number, lock)
+        if on_wait is not None:
+            on_wait()
+            on_wait = None
         await asyncio.sleep(delay_s)
         delay_s = min(delay_s * 1.5, MAX_LEASE_RETRY_S)
 

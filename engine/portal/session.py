@@ -136,14 +136,16 @@ class GuestSession:
 
 
 @contextlib.asynccontextmanager
-async def open_session(sockets_dir: Path) -> AsyncIterator[GuestSession]:
-    """Connect to the machine whose sockets are in `sockets_dir`.
+async def open_session(
+    sockets_dir: Path, *, on_wait: Callable[[], None] | None = None
+) -> AsyncIterator[GuestSession]:
+    """Connect to the machine whose sockets are in `sockets_dir`; `on_wait` is called where others use all of its ports.
 
     Raises RpcTransportError when nothing listens there or the agent does not answer.
     """
     import asyncio
 
-    lease = await lease_port(sockets_dir)
+    lease = await lease_port(sockets_dir, on_wait)
     try:
         connecting = asyncio.ensure_future(
             asyncio.to_thread(_connect, sockets_dir / f"portal-{lease.number}.sock")

@@ -159,7 +159,10 @@ class BoxLink:
     async def _join(self) -> GuestSession:
         try:
             self._session = await self._hold(
-                open_session(self._context.layout.box(self.record.id).sockets_dir)
+                open_session(
+                    self._context.layout.box(self.record.id).sockets_dir,
+                    on_wait=lambda: running.tell_waiting(self._context, self.record),
+                )
             )
         except BoxliteError as error:
             raise await self.explain(error, "connect") from error
