@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         NetworkSpec,
         Options,
         PortMapping,
+        Secret,
         VolumeMount,
     )
     from boxlite.runtime import Boxlite
@@ -133,6 +134,7 @@ __all__ = [
     "ResourceExhaustedError",
     "RpcError",
     "RpcTransportError",
+    "Secret",
     "SecurityOptions",
     "SimpleBox",
     "StoppedError",
@@ -198,6 +200,7 @@ _MODULES = {
         "NetworkSpec",
         "Options",
         "PortMapping",
+        "Secret",
         "VolumeMount",
     ),
     "boxlite.runtime": ("Boxlite",),

@@ -15,7 +15,7 @@ from boxlite.runtime import Boxlite
 if TYPE_CHECKING:
     from boxlite.box import Box
     from boxlite.execution import ExecResult
-    from boxlite.options import AdvancedBoxOptions, NetworkSpec, Port, Volume
+    from boxlite.options import AdvancedBoxOptions, NetworkSpec, Port, Secret, Volume
     from boxlite.security import SecurityOptions
     from boxlite.values import BoxInfo
     from engine.metrics import BoxMetrics
@@ -36,6 +36,7 @@ class MoreOptions(TypedDict, total=False):
     volumes: Sequence[Volume]
     ports: Sequence[Port]
     network: NetworkSpec | None
+    secrets: Sequence[Secret]
     labels: Mapping[str, str]
     detach: bool
     auto_stop: float

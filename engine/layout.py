@@ -8,10 +8,10 @@
     bases/rootfs-ID-SIZE/     the same, made for a box with --rootfs; goes with its last box
     templates/KEY/            state, memory, template.json
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
-    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start,
+    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start, failure.json (of the last start),
                               jail.json (as it is for the machine that runs)
-        sockets/              portal-N.sock, portal-N.lock, qmp.sock
-        logs/                 console.log, output.log, qemu.log, shim.log
+        sockets/              portal-N.sock, portal-N.lock, the same for lane-N, qmp.sock
+        logs/                 console.log, output.log, qemu.log, shim.log, network.log, connections.log
         mounts/               what the machine sees over 9p
     volumes/                  named/NAME/, anonymous/ID/
     db/                       boxes.db, images.db
@@ -57,6 +57,11 @@ class BoxLayout:
         return self.root / "exit.json"
 
     @property
+    def failure_path(self) -> Path:
+        """How far the last start that failed came, and why it did."""
+        return self.root / "failure.json"
+
+    @property
     def head_start_path(self) -> Path:
         """Says in which directory the box's machine was started, if that was before it was the box's."""
         return self.root / "head-start"
@@ -72,6 +77,9 @@ class BoxLayout:
 
     def portal_socket(self, port: int) -> Path:
         return self.sockets_dir / f"portal-{port}.sock"
+
+    def lane_socket(self, lane: int) -> Path:
+        return self.sockets_dir / f"lane-{lane}.sock"
 
     def portal_lock(self, port: int) -> Path:
         return self.sockets_dir / f"portal-{port}.lock"
@@ -104,6 +112,11 @@ class BoxLayout:
     @property
     def shim_log(self) -> Path:
         return self.logs_dir / "shim.log"
+
+    @property
+    def connections_log(self) -> Path:
+        """What a restricted box tried to reach, one JSON object a line (engine.net.connectionlog)."""
+        return self.logs_dir / "connections.log"
 
     @property
     def mounts_dir(self) -> Path:

@@ -14,6 +14,13 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.model import DiskUsage
 
+EXAMPLES = """
+  boxlite df
+  boxlite df --format json
+  boxlite df --format 'table {{.Type}}\\t{{.Reclaimable}}'
+"""
+
+
 COLUMNS = ("Type", "Total", "Active", "Size", "Reclaimable")
 HEADINGS = {
     "Type": "TYPE",
@@ -68,7 +75,7 @@ def _row(usage: DiskUsage) -> dict[str, Any]:
 
 
 def make_command() -> Any:
-    return as_command(df, "df", examples="boxlite df\nboxlite df --format json")
+    return as_command(df, "df", examples=EXAMPLES)
 
 
 COMMAND = make_command()

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,10 +44,13 @@ async def ensure_base(
     config: RuntimeConfig | None = None,
     progress: ProgressSink = ignore_progress,
     wrap: Wrap | None = None,
+    ready: Mapping[str, asyncio.Event] | None = None,
 ) -> RootfsDisk:
     """The base of `image` with at least `size_gb` GiB, made if it is not there. Any number may ask at once.
 
-    `wrap` jails the programs that make it (None: as `engine.disks.tooljail` does). Raises ImageError when a layer is damaged, ResourceExhaustedError when the
+    `ready` has an event for each layer, by its digest, that is set once the layer is in the store; without it all of them
+    are. `wrap` jails the programs that make it (None: as `engine.disks.tooljail` does). Raises ImageError when a layer is
+    damaged, ResourceExhaustedError when the
     disk is full or a layer too large.
     """
     key = base_key(image.manifest_digest, size_gb)
@@ -62,6 +65,7 @@ async def ensure_base(
             digest=layer.digest,
             diff_id=layer.diff_id,
             what=f"layer {layer.digest[:19]} of {image.reference}",
+            ready=None if ready is None else ready[layer.digest],
         )
         for layer in image.layers
     ]

@@ -29,7 +29,7 @@ from engine.disks.ext4 import (
 from engine.disks.merge import Tree
 from engine.disks.qcow2 import build_qemu_img_create
 from engine.disks.spool import Spool, closing_all, spool_archive
-from engine.errors import ResourceExhaustedError
+from engine.errors import BoxliteError, ResourceExhaustedError
 from engine.fsutil import write_atomic
 from engine.model import RuntimeConfig
 from engine.process import Command, Completed
@@ -56,12 +56,13 @@ async def no_wrap(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
     """One layer: `digest` is the file's own, verified, `diff_id` that of what it decompresses to, where they are known;
-    `what` names it in messages."""
+    `what` names it in messages. `ready`: the file is there once this is set; None where it is."""
 
     path: Path
     digest: str | None
     diff_id: str | None
     what: str
+    ready: asyncio.Event | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +107,20 @@ class BaseBuild:
         tree = Tree()
         cancelled = Event()
         loop = asyncio.get_running_loop()
+
+        async def spooled(archive: Archive) -> Spool:
+            if archive.ready is not None:
+                await archive.ready.wait()
+            running = loop.run_in_executor(pool, self._spool, archive, scratch, cancelled)
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                with contextlib.suppress(BoxliteError):
+                    (await running).close()
+                raise
+
         with ThreadPoolExecutor(_SPOOL_THREADS) as pool:
-            jobs = [
-                loop.run_in_executor(pool, self._spool, archive, scratch, cancelled) for archive in archives
-            ]
+            jobs = [asyncio.create_task(spooled(archive)) for archive in archives]
             try:
                 for number, (archive, job) in enumerate(zip(archives, jobs, strict=True)):
                     spool = await job
@@ -121,10 +132,11 @@ class BaseBuild:
                     )
             except BaseException:
                 cancelled.set()
-                for job in jobs[len(spools) :]:
+                left = jobs[len(spools) :]
+                for job in left:
                     job.cancel()
-                    with contextlib.suppress(BaseException):
-                        spools.append(await job)
+                ends = await asyncio.gather(*left, return_exceptions=True)
+                spools += [end for end in ends if isinstance(end, Spool)]
                 raise
         return tree
 

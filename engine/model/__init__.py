@@ -32,6 +32,7 @@ from engine.model.execution import ExecSpec, ExitStatus, LogRecord, TerminalSize
 from engine.model.image import Image, ImageConfig, Layer, PullPolicy, RootfsDisk
 from engine.model.network import NetworkMode, NetworkSpec, PortSpec, Protocol
 from engine.model.record import BoxRecord, BoxState, StageTimings
+from engine.model.secrets import MAX_SECRET_LENGTH, Secret, SecretSource, SecretSpec
 from engine.model.security import DOCKER_CAPABILITIES, SecurityOptions
 from engine.model.status import TRANSITIONS, BoxStatus, HealthState, check_transition, utc_now
 from engine.model.system import Check, CheckStatus, DiskUsage, Reclaimable, RuntimeInfo
@@ -49,6 +50,7 @@ __all__ = [
     "MAX_CPUS",
     "MAX_DISK_SIZE_GB",
     "MAX_MEMORY_MIB",
+    "MAX_SECRET_LENGTH",
     "MIN_MEMORY_MIB",
     "NAME_PATTERN",
     "SPEC_SCHEMA",
@@ -81,6 +83,9 @@ __all__ = [
     "RootfsDisk",
     "RuntimeConfig",
     "RuntimeInfo",
+    "Secret",
+    "SecretSource",
+    "SecretSpec",
     "SecurityOptions",
     "StageTimings",
     "TerminalSize",

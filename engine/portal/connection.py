@@ -58,8 +58,9 @@ async def lease_port(sockets_dir: Path) -> PortLease:
         delay_s = min(delay_s * 1.5, MAX_LEASE_RETRY_S)
 
 
-def greet(port: socket.socket) -> None:
-    """Exchange the nonce, so that no byte of an earlier client is taken for ours, in either direction. Blocks.
+def greet(port: socket.socket, magic: bytes = HELLO_MAGIC, ticket: bytes = b"") -> None:
+    """Exchange the nonce, so that no byte of an earlier client is taken for ours, in either direction. Blocks. A lane has a
+    magic of its own and a ticket behind the nonce.
 
     Raises RpcTransportError when the machine does not answer or goes away.
     """
@@ -71,7 +72,7 @@ def greet(port: socket.socket) -> None:
         deadline = time.monotonic() + patience_s
         port.settimeout(patience_s)
         try:
-            port.sendall((b"" if attempt == 0 else bytes(FLUSH_BYTES)) + HELLO_MAGIC + nonce)
+            port.sendall((b"" if attempt == 0 else bytes(FLUSH_BYTES)) + magic + nonce + ticket)
             _await_answer(port, answer, deadline)
         except TimeoutError:
             continue

@@ -94,11 +94,13 @@ def _follow(call: Callable[..., Any]) -> Callable[..., Any]:
 class GuestSession:
     """The agent's calls, one method each (see guest/wire/portal.proto for what they mean).
 
-    Many calls may be under way at once; they share the connection. Errors are grpcio's: callers in this room wrap
-    them with `translated`.
+    Many calls may be under way at once; they share the connection. `sockets_dir` is where lanes are opened. Errors are
+    grpcio's: callers in this room wrap them with `translated`.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, sockets_dir: Path) -> None:
+        self.sockets_dir = sockets_dir
+
         def call(kind: Callable[..., Any], service: str, method: str, reply: type[Any]) -> Any:
             made = kind(
                 f"/{PACKAGE}.{service}/{method}",
@@ -126,6 +128,11 @@ class GuestSession:
         self.upload = call(channel.stream_unary, "Files", "Upload", wire.UploadReply)
         self.download = call(channel.unary_stream, "Files", "Download", wire.DownloadChunk)
         self.stat = call(unary, "Files", "Stat", wire.StatReply)
+        self.tunnel = channel.stream_stream(
+            f"/{PACKAGE}.Tunnels/Connect",
+            request_serializer=_serialize,
+            response_deserializer=_parser(wire.TunnelChunk),
+        )
 
 
 @contextlib.asynccontextmanager
@@ -149,7 +156,7 @@ async def open_session(sockets_dir: Path) -> AsyncIterator[GuestSession]:
         try:
             channel = grpc.aio.insecure_channel(relay.target, options=CHANNEL_OPTIONS)
             try:
-                yield GuestSession(channel)
+                yield GuestSession(channel, sockets_dir)
             finally:
                 await channel.close()
         finally:

@@ -26,6 +26,7 @@ from engine.model import (
     RootfsDisk,
     utc_now,
 )
+from engine.runtime.assembly import Assembly
 from engine.runtime.context import Context
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ async def source_for_spec(context: Context, spec: BoxSpec, policy: PullPolicy) -
     for it goes again when that fails. Raises ImageError and its kinds, NotFoundError for a rootfs path."""
     if spec.rootfs is None:
         assert spec.image is not None
-        yield _source(await pull(context, spec.image, platform=spec.platform, policy=policy))
+        size_gb = spec.disk_size_gb or DEFAULT_DISK_SIZE_GB
+        image = await pull(context, spec.image, platform=spec.platform, policy=policy, size_gb=size_gb)
+        yield _source(image)
         return
     made: list[str] = []
     try:
@@ -127,8 +130,16 @@ def _wrap_for(spec: BoxSpec, rootfs: Path | None = None) -> Wrap | None:
     return no_wrap
 
 
-async def pull(context: Context, reference: str, *, platform: str | None, policy: PullPolicy) -> Image:
-    """Have the image in the store, from wherever the reference says."""
+async def pull(
+    context: Context,
+    reference: str,
+    *,
+    platform: str | None,
+    policy: PullPolicy,
+    size_gb: int = DEFAULT_DISK_SIZE_GB,
+) -> Image:
+    """Have the image in the store, from wherever the reference says. With one that comes from a registry comes its base
+    of that size, so that its first box starts like every other."""
     local = parse_local_source(reference)
     if local is not None:
         return await _pull_from_local(context, local, platform, policy)
@@ -140,9 +151,10 @@ async def pull(context: Context, reference: str, *, platform: str | None, policy
         platform=platform,
         policy=policy,
         progress=context.progress,
+        arrivals=Assembly(context, size_gb=size_gb),
     )
     if image.pulled_at >= begun:
-        from engine.runtime.housekeeping import trim_images
+        from engine.runtime.trimming import trim_images
 
         await trim_images(context)
     return image

@@ -20,14 +20,14 @@ from engine.jailer.room import make_gate
 from engine.layout import BoxLayout, Layout
 from engine.model import DEFAULT_CPUS, DEFAULT_MEMORY_MIB, SecurityOptions
 from engine.process import Child
-from engine.shim.usual import CHANNELS, UsualMachine, encode_note
+from engine.shim.usual import CHANNELS, SOCKET_PREFIX, UsualMachine, encode_note
 from engine.vmm.confinement import LARGEST_USUAL_DISK_BYTES, machine_jail
 from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, machine_command, open_channels
 from engine.vmm.monitor import Monitor, open_monitor
 from engine.vmm.restore import build_restore_script, wait_restore_accepted
 from engine.vmm.spec import Descriptors, VmSpec
-from guest.wire.constants import PORTAL_PORTS
+from guest.wire.constants import LANES, PORTAL_PORTS
 
 
 def note_machine(layout: Layout, spec: VmSpec, security: SecurityOptions, machine: Machine) -> None:
@@ -36,7 +36,16 @@ def note_machine(layout: Layout, spec: VmSpec, security: SecurityOptions, machin
     if not _is_common(spec, security) or spec.template is None:
         return
     fds = machine.fds
-    numbers = [fds.qmp, fds.restore, fds.console, fds.events, fds.output, fds.network or -1, *fds.portals]
+    numbers = [
+        fds.qmp,
+        fds.restore,
+        fds.console,
+        fds.events,
+        fds.output,
+        fds.network or -1,
+        *fds.portals,
+        *fds.lanes,
+    ]
     script = build_restore_script(spec.template.state_path)
     with contextlib.suppress(OSError, BoxliteError):
         gate = make_gate(host.qemu_binary(), machine.jail, layout.jail_dir)
@@ -103,8 +112,8 @@ class HeadStart:
                 await self.discard()
                 return None
             monitor = await self._restoring
-            for number in range(PORTAL_PORTS):
-                (self._directory / f"portal-{number}.sock").rename(box.portal_socket(number))
+            for number, place in enumerate(_listening(box)):
+                (self._directory / f"{SOCKET_PREFIX}{number}.sock").rename(place)
             (self._directory / "qemu.log").replace(box.qemu_log)
             box.head_start_path.write_text(str(self._directory))
         except (BoxliteError, OSError, ValueError):
@@ -151,6 +160,12 @@ class HeadStart:
         os.close(self._lock)
 
 
+def _listening(box: BoxLayout) -> list[Path]:
+    """The sockets a machine listens on, in the order of its descriptors."""
+    portals = [box.portal_socket(number) for number in range(PORTAL_PORTS)]
+    return portals + [box.lane_socket(number) for number in range(LANES)]
+
+
 def _claim(usual: UsualMachine) -> Claim | None:
     if usual.uid is None or usual.held is None:
         return None
@@ -159,7 +174,8 @@ def _claim(usual: UsualMachine) -> Claim | None:
 
 def _descriptors(numbers: list[int]) -> Descriptors:
     qmp, restore, console, events, output, network = numbers[: CHANNELS + 1]
+    listening = numbers[CHANNELS + 1 :]
     return Descriptors(
         qmp=qmp, restore=restore, console=console, events=events, output=output, network=network,
-        portals=tuple(numbers[CHANNELS + 1 :]),
+        portals=tuple(listening[:PORTAL_PORTS]), lanes=tuple(listening[PORTAL_PORTS:]),
     )  # fmt: skip

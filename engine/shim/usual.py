@@ -19,6 +19,7 @@ DIRECTORY_PREFIX = "head-"
 WARM_ORDER = b'{"op": "warm"}\n'
 """Tells the agent that there is time to get ready in."""
 CHANNELS = 5
+SOCKET_PREFIX = "port-"
 _LONGEST_SOCKET_PATH = 100
 _BACKLOG = 16
 
@@ -57,7 +58,7 @@ class UsualMachine:
         os.close(gate)
         pairs = [socket.socketpair() for _ in range(CHANNELS + 1)]
         listeners = [
-            _listen(f"{self.directory}/portal-{n}.sock") for n in range(len(self.fds) - CHANNELS - 1)
+            _listen(f"{self.directory}/{SOCKET_PREFIX}{n}.sock") for n in range(len(self.fds) - CHANNELS - 1)
         ]
         self.ends = [ours for ours, _ in pairs[:CHANNELS]]
         self.far_end = pairs[CHANNELS][0]
@@ -68,15 +69,15 @@ class UsualMachine:
 
 
 def encode_note(share: str, script: bytes, gate: bytes, fds: list[int], argv: tuple[str, ...]) -> bytes:
-    """`share` is the directory that stands for the box's shared one in `argv`; `script` restores the machine; `gate` closes its jail; `fds` are the
-    numbers of its channels, its network and its portals."""
+    """`share` is the directory that stands for the box's shared one in `argv`; `script` restores the machine; `gate` closes
+    its jail; `fds` are the numbers of its channels, its network, its portals and its lanes."""
     return "\0".join([share, script.decode(), gate.hex(), " ".join(map(str, fds)), *argv]).encode()
 
 
 def start_usual_machine(home: str) -> UsualMachine | None:
     """Start the machine noted in this home; None when none is, or it cannot be started."""
     directory = f"{home}/tmp/{DIRECTORY_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"  # noqa: S108  of the home
-    if len(directory) > _LONGEST_SOCKET_PATH - len("/portal-00.sock"):
+    if len(directory) > _LONGEST_SOCKET_PATH - len(f"/{SOCKET_PREFIX}00.sock"):
         return None
     try:
         with open(f"{home}/{NOTE_NAME}", "rb") as note:

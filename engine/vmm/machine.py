@@ -101,24 +101,29 @@ async def start_machine(
     spec: VmSpec,
     *,
     portals: Sequence[Path],
+    lanes: Sequence[Path],
     security: SecurityOptions,
     log_path: Path,
     home: Path,
     network: socket.socket | None = None,
+    gateway: socket.socket | None = None,
 ) -> Machine:
     """Start QEMU for `spec`, jailed as `security` says. Returns once the process exists, not once it runs.
 
-    `network` is the machine's end of the pair whose other end the network process has. QEMU's own messages go to
-    `log_path`; `home` is the home directory. Raises EngineError when QEMU cannot be started, JailError when the jail
-    cannot be built.
+    `network` is the machine's end of the pair whose other end the network process has, `gateway` that of a restricted box's
+    network port. QEMU's own messages go to `log_path`; `home` is the home directory. Raises EngineError when QEMU cannot be
+    started, JailError when the jail cannot be built.
     """
-    listeners = [listen_unix(path) for path in portals]
+    listeners = [listen_unix(path) for path in (*portals, *lanes)]
+    listening = [listener.fileno() for listener in listeners]
     pairs = [socket.socketpair() for _ in CHANNELS]
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     fds = Descriptors(
         **{name: end.fileno() for name, end in zip(CHANNELS, theirs, strict=True)},
-        portals=tuple(listener.fileno() for listener in listeners),
+        portals=tuple(listening[: len(portals)]),
+        lanes=tuple(listening[len(portals) :]),
         network=None if network is None else network.fileno(),
+        gateway=None if gateway is None else gateway.fileno(),
     )
     claim = claim_identity(security)
     try:
@@ -138,8 +143,9 @@ async def start_machine(
             raise EngineError(f"the machine could not be started: {error.strerror}") from error
         raise
     finally:
-        for end in (*theirs, *listeners, *([network] if network is not None else [])):
-            end.close()
+        for used in (*theirs, *listeners, network, gateway):
+            if used is not None:
+                used.close()
     channels = open_channels(ours)
     if spec.template is not None:
         channels.restore.send(build_restore_script(spec.template.state_path))

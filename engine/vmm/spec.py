@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from engine.model import Accel
 
-TEMPLATE_FORMAT = 2
+TEMPLATE_FORMAT = 3
 """Version of a template on disk; part of its key, so that an older one is simply not found."""
 
 
@@ -87,8 +87,8 @@ class VmSpec:
 class Descriptors:
     """Numbers of the inherited descriptors QEMU finds its sockets at.
 
-    `portals` are listening sockets; the others are one end of a connected pair each. `network` None: no backend
-    process (a template, or no network).
+    `portals` and `lanes` are listening sockets; the others are one end of a connected pair each. `network` None: no backend
+    process (a template, or no network). `gateway` is the end of a restricted box's network port; None: nobody is there.
     """
 
     qmp: int
@@ -97,9 +97,12 @@ class Descriptors:
     events: int
     output: int
     portals: tuple[int, ...]
+    lanes: tuple[int, ...] = ()
     network: int | None = None
+    gateway: int | None = None
 
     @property
     def all(self) -> tuple[int, ...]:
-        rest = () if self.network is None else (self.network,)
-        return (self.qmp, self.restore, self.console, self.events, self.output, *self.portals, *rest)
+        rest = tuple(fd for fd in (self.network, self.gateway) if fd is not None)
+        sockets = (*self.portals, *self.lanes)
+        return (self.qmp, self.restore, self.console, self.events, self.output, *sockets, *rest)

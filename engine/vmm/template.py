@@ -26,7 +26,7 @@ from engine.vmm.monitor import open_monitor
 from engine.vmm.saved import find_template
 from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
 from engine.vmm.tsc import clock_args
-from guest.wire.constants import PORTAL_PORTS
+from guest.wire.constants import LANES, PORTAL_PORTS
 
 KERNEL_TIMEOUT_S = {Accel.TCG: 20.0, Accel.KVM: 5.0, Accel.HVF: 5.0}
 """Until the first word on the console."""
@@ -116,8 +116,11 @@ async def _boot_and_save(
         kernel_args=await asyncio.to_thread(clock_args, shape.accel),
     )
     portals = [scratch / "sockets" / f"portal-{n}.sock" for n in range(PORTAL_PORTS)]
+    lanes = [scratch / "sockets" / f"lane-{n}.sock" for n in range(LANES)]
     log_path = scratch / "qemu.log"
-    machine = await start_machine(spec, portals=portals, security=security, log_path=log_path, home=home)
+    machine = await start_machine(
+        spec, portals=portals, lanes=lanes, security=security, log_path=log_path, home=home
+    )
     tail = ConsoleTail()
     console = asyncio.create_task(tail.follow(machine.channels.console))
     try:

@@ -300,9 +300,11 @@ def crash_site(directory: Path, rootfs: Path) -> Iterator[tuple[Boxlite, Running
         )
         boxlite = Boxlite(make_home(directory / "home"))
         boxlite("run", "--rm", image, "true", check=True, timeout_s=300)
-        with inheriting_orphans():
-            yield boxlite, registry, image
-        boxlite.remove_all()
+        try:
+            with inheriting_orphans():
+                yield boxlite, registry, image
+        finally:
+            boxlite.remove_all()
     finally:
         registry.stop()
 
