@@ -17,7 +17,7 @@ import pytest
 @contextlib.contextmanager
 def host_address(address: str) -> Iterator[str]:
     """An address (TEST-NET, RFC 5737) that this host has for a while; skips the test where that needs more rights."""
-    words = ("address", "add", f"{address}/32", "dev", "lo")
+    words = ("address", "replace", f"{address}/32", "dev", "lo")  # one may be left of a run that was killed
     if subprocess.run(("ip", *words), capture_output=True, check=False).returncode:
         pytest.skip("an address cannot be added to this host")
     try:
