@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,33 +75,46 @@ def _wait_for(url: str, seconds: float = 10) -> None:
 
 
 def push_image(address: str, rootfs: Path) -> str:
-    """Make an OCI image of one layer of a tar file, put it into the registry and return its reference
+    """Make an OCI image of one layer of a tar file, put it into the registry and return its reference."""
+    return push_layers(address, [rootfs])
+
+
+def push_layers(address: str, archives: Iterable[Path], *, repository: str = REPOSITORY) -> str:
+    """Make an OCI image with a layer of each tar file, put it into the registry and return its reference
     (OCI distribution-spec, "Pushing")."""
-    packed = rootfs.read_bytes()
-    plain = gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed
-    layer = gzip.compress(plain, compresslevel=6, mtime=0)
+    diff_ids, layers = [], []
+    for archive in archives:
+        packed = archive.read_bytes()
+        plain = gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed
+        layer = gzip.compress(plain, compresslevel=6, mtime=0)
+        diff_ids.append(_digest(plain))
+        layers.append(_descriptor("application/vnd.oci.image.layer.v1.tar+gzip", layer))
+        _push_blob(address, repository, layer)
     config = json.dumps(
         {
             "architecture": ARCHITECTURES[os.uname().machine],
             "os": "linux",
             "config": {"Cmd": ["sh"], "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
-            "rootfs": {"type": "layers", "diff_ids": [_digest(plain)]},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
         }
     ).encode()
+    _push_blob(address, repository, config)
     manifest = json.dumps(
         {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "config": _descriptor("application/vnd.oci.image.config.v1+json", config),
-            "layers": [_descriptor("application/vnd.oci.image.layer.v1.tar+gzip", layer)],
+            "layers": layers,
         }
     ).encode()
-    for blob in (layer, config):
-        upload = _request("POST", f"http://{address}/v2/{REPOSITORY}/blobs/uploads/")
-        mark = "&" if "?" in upload else "?"
-        _request("PUT", f"{upload}{mark}digest={_digest(blob)}", blob, "application/octet-stream")
-    _request("PUT", f"http://{address}/v2/{REPOSITORY}/manifests/latest", manifest, OCI_MANIFEST)
-    return f"{address}/{REPOSITORY}:latest"
+    _request("PUT", f"http://{address}/v2/{repository}/manifests/latest", manifest, OCI_MANIFEST)
+    return f"{address}/{repository}:latest"
+
+
+def _push_blob(address: str, repository: str, blob: bytes) -> None:
+    upload = _request("POST", f"http://{address}/v2/{repository}/blobs/uploads/")
+    mark = "&" if "?" in upload else "?"
+    _request("PUT", f"{upload}{mark}digest={_digest(blob)}", blob, "application/octet-stream")
 
 
 def _digest(blob: bytes) -> str:

@@ -14,7 +14,7 @@ _RENAMED = {
 }
 _FIELDS = (
     "preset", "jailer_enabled", "seccomp_enabled", "new_pid_ns", "new_net_ns", "chroot_enabled", "close_fds",
-    "sanitize_env", "env_allowlist", "network_enabled", "uid", "gid", "sandbox_profile", "max_open_files",
+    "sanitize_env", "env_allowlist", "network_enabled", "uid", "gid", "chroot_base", "sandbox_profile", "max_open_files",
     "max_file_size", "max_processes", "max_memory", "max_cpu_time",
 )  # fmt: skip
 
@@ -40,6 +40,7 @@ class SecurityOptions:
     network_enabled: bool = True
     uid: int | None = None
     gid: int | None = None
+    chroot_base: str | None = None
     sandbox_profile: str | None = None
     max_open_files: int | None = 1024
     max_file_size: int | None = None

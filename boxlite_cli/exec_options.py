@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from boxlite_cli import parsers
 from boxlite_cli.failures import NotATerminalError, warn
 from boxlite_cli.process_options import EnvironmentOptions, TerminalOptions
-from engine.errors import InvalidArgumentError
 from engine.model import ExecSpec, TerminalSize
 
 DEFAULT_TERM = "xterm"
@@ -42,12 +41,7 @@ def build_exec_spec(
 
 
 def check_terminal(terminal: TerminalOptions, *, detach: bool, needed_when_detached: bool) -> None:
-    """Refuse `-t` without a terminal on standard input, and `-i` together with `-d`."""
-    if terminal.interactive and detach:
-        raise InvalidArgumentError(
-            "-i cannot be combined with -d: nobody is there to type",
-            hint="leave out -i, or leave out -d and detach with the detach keys",
-        )
+    """Refuse `-t` without a terminal on standard input. `-i` with `-d` keeps the command's input open for `attach`."""
     if terminal.tty and (needed_when_detached or not detach) and not sys.stdin.isatty():
         raise NotATerminalError
 

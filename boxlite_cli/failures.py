@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.errors import BoxliteError
+from engine.shown import printable_lines
 
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 128 + signal.SIGINT
@@ -68,9 +69,9 @@ def sole_error(error: BaseException) -> BaseException:
 
 
 def say(text: str) -> None:
-    """One line to stderr; a stderr that nobody reads is no reason to fail."""
+    """A message to stderr, in which no stranger's name moves the cursor; a stderr that nobody reads is no reason to fail."""
     try:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{printable_lines(text)}\n")
         sys.stderr.flush()
     except (BrokenPipeError, ValueError):
         _discard(sys.stderr.fileno() if not sys.stderr.closed else 2)

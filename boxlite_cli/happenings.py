@@ -10,19 +10,25 @@ from boxlite_cli.humane import rfc3339
 from engine.errors import InvalidArgumentError
 from engine.events import BoxEvent, EventKind
 
-FILTER_KEYS = ("name", "id", "event", "label")
+FILTER_KEYS = ("box", "name", "id", "event", "label")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """Values of one key are alternatives, except labels, which must all be there; several keys must all hold."""
+    """Values of one key are alternatives, except labels, which must all be there; several keys must all hold. `boxes` are
+    names or beginnings of ids."""
 
+    boxes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
     def passes(self, event: BoxEvent, labels: Mapping[str, str]) -> bool:
+        if self.boxes and not any(
+            event.box_name == box or event.box_id.startswith(box) for box in self.boxes
+        ):
+            return False
         if self.names and event.box_name not in self.names:
             return False
         if self.ids and not any(event.box_id.startswith(beginning) for beginning in self.ids):
@@ -48,7 +54,13 @@ def parse_event_filter(words: Sequence[str]) -> EventFilter:
         if key == "event" and value not in tuple(EventKind):
             raise InvalidArgumentError(f"filter event={value}: an event is one of {', '.join(EventKind)}")
         found[key] = (*found[key], value)
-    return EventFilter(names=found["name"], ids=found["id"], events=found["event"], labels=found["label"])
+    return EventFilter(
+        boxes=found["box"],
+        names=found["name"],
+        ids=found["id"],
+        events=found["event"],
+        labels=found["label"],
+    )
 
 
 def event_object(event: BoxEvent) -> dict[str, Any]:

@@ -81,10 +81,15 @@ class NetworkOptions:
     ] = False
     allow_net: Annotated[
         list[str],
-        text("--allow-net", metavar="RULE", help="Reach only hosts that a rule allows; repeatable."),
+        text(
+            "--allow-net",
+            metavar="RULE",
+            help="Reach only what a rule allows: HOST, *.DOMAIN, ADDRESS or ADDRESS/BITS, each with an optional :PORT, or @FILE; repeatable.",
+        ),
     ] = field(default_factory=list)
     deny_net: Annotated[
-        list[str], text("--deny-net", metavar="RULE", help="Never reach these hosts; repeatable.")
+        list[str],
+        text("--deny-net", metavar="RULE", help="Never reach these, whatever is allowed; repeatable."),
     ] = field(default_factory=list)
     host_access: Annotated[
         str,
@@ -163,6 +168,14 @@ class PrivilegeOptions:
     privileged: Annotated[bool, flag("--privileged", help="Give every capability inside the machine.")] = (
         False
     )
+    security_opt: Annotated[
+        list[str],
+        text(
+            "--security-opt",
+            metavar="NAME=VALUE",
+            help="seccomp=unconfined, seccomp=FILE or no-new-privileges; repeatable. [default: Docker's seccomp profile]",
+        ),
+    ] = field(default_factory=list)
     security: Annotated[
         str | None,
         text(

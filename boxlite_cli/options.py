@@ -22,6 +22,7 @@ from boxlite_cli.option_groups import (
     NetworkOptions,
 )
 from boxlite_cli.process_options import TerminalOptions
+from boxlite_cli.security_opts import parse_security_opts
 from engine.errors import InvalidArgumentError
 from engine.model import (
     DEFAULT_CPUS,
@@ -57,6 +58,7 @@ def build_box_spec(
     """
     image, command = _split_words(options.image, words)
     life = options.life
+    restrictions = parse_security_opts(options.privileges.security_opt)
     cpus, cpu_warning = parsers.parse_cpus(options.resources.cpus or str(DEFAULT_CPUS))
     memory = options.resources.memory
     spec = BoxSpec(
@@ -87,6 +89,8 @@ def build_box_spec(
         cap_add=tuple(options.privileges.cap_add),
         cap_drop=tuple(options.privileges.cap_drop),
         privileged=options.privileges.privileged,
+        seccomp=restrictions.seccomp,
+        no_new_privileges=restrictions.no_new_privileges,
         read_only=options.files.read_only,
         pids_limit=_pids_limit(options.resources.pids_limit),
         shm_size_bytes=_optional(parsers.parse_size, options.resources.shm_size),
@@ -179,8 +183,8 @@ def _network(options: NetworkOptions) -> NetworkSpec:
     enabled = parsers.parse_on_off(words.get(word, word), what="network")
     return NetworkSpec(
         mode=NetworkMode.ENABLED if enabled else NetworkMode.DISABLED,
-        allow_net=tuple(options.allow_net),
-        deny_net=tuple(options.deny_net),
+        allow_net=parsers.parse_network_rules(options.allow_net),
+        deny_net=parsers.parse_network_rules(options.deny_net),
         host_access=parsers.parse_on_off(options.host_access, what="host access"),
         dns=tuple(parsers.parse_address(word, what="name server") for word in options.dns),
         dns_search=tuple(options.dns_search),

@@ -264,6 +264,17 @@ def parse_address(text: str, *, what: str) -> str:
         raise InvalidArgumentError(f"{what} {text!r} is not an IP address") from None
 
 
+def parse_network_rules(words: Iterable[str]) -> tuple[str, ...]:
+    """Rules as they are typed; `@FILE` stands for the lines of a file. The engine says what is no rule."""
+    rules: list[str] = []
+    for word in words:
+        found = _lines_of([word[1:]], "rule file") if word.startswith("@") else [word]
+        if not found:  # no rules would mean that everything is allowed
+            raise InvalidArgumentError(f"rule file {word[1:]} has no rule in it")
+        rules += found
+    return tuple(rules)
+
+
 def parse_listen(text: str) -> ListenAddress:
     """`PORT` (of 127.0.0.1), `IP:PORT`, `[IPv6]:PORT` or `unix:/PATH`."""
     import ipaddress

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from boxlite_cli.humane import ago, ports_text, rfc3339, size_text, status_text
-from engine.model import BoxRecord, BoxStatus, Image, SecretSpec, VolumeSpec
+from engine.model import BoxRecord, BoxSpec, BoxStatus, Image, SecretSpec, VolumeSpec
 
 if TYPE_CHECKING:
     from engine.images.history import HistoryEntry
@@ -80,6 +80,7 @@ def _config(record: BoxRecord) -> dict[str, Any]:
         "CapAdd": list(spec.cap_add),
         "CapDrop": list(spec.cap_drop),
         "Privileged": spec.privileged,
+        "SecurityOpt": _security_opt(spec),
         "ReadonlyRootfs": spec.read_only,
         "PidsLimit": spec.pids_limit,
         "ShmSize": spec.shm_size_bytes,
@@ -88,6 +89,12 @@ def _config(record: BoxRecord) -> dict[str, Any]:
         "Platform": spec.platform,
         "ColdBoot": spec.cold_boot,
     }
+
+
+def _security_opt(spec: BoxSpec) -> list[str]:
+    """As Docker shows it: what was asked for, a profile with its text."""
+    words = [f"seccomp={spec.seccomp}"] if spec.seccomp else []
+    return [*words, "no-new-privileges"] if spec.no_new_privileges else words
 
 
 def _lifecycle(record: BoxRecord) -> dict[str, Any]:

@@ -7,10 +7,10 @@
     bases/DIGEST-SIZE/        base.ext4, empty.qcow2, base.json: one per image manifest and size
     bases/rootfs-ID-SIZE/     the same, made for a box with --rootfs; goes with its last box
     templates/KEY/            state, memory, template.json
-    templates/usual.json      the machine most boxes have: the next one gets a head start with it
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
-    boxes/ID/                 config.json, disk.qcow2, lock, exit.json
-        sockets/              portal-N.sock, portal-N.lock, qmp.sock
+    boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start,
+                              jail.json (as it is for the machine that runs)
+        sockets/              portal-N.sock, portal-N.lock, the same for lane-N, qmp.sock
         logs/                 console.log, output.log, qemu.log, shim.log, network.log, connections.log
         mounts/               what the machine sees over 9p
     volumes/                  named/NAME/, anonymous/ID/
@@ -18,6 +18,8 @@
     locks/                    one file per thing that is built once
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
     logs/boxlite.log
+    jail/                     seccomp filters and other things a jail needs again, by content
+    usual-machine             the machine most boxes have: the next one gets a head start with it
     accel.json                accelerators found not to work, for this boot of the host
 """
 
@@ -55,11 +57,24 @@ class BoxLayout:
         return self.root / "exit.json"
 
     @property
+    def head_start_path(self) -> Path:
+        """Says in which directory the box's machine was started, if that was before it was the box's."""
+        return self.root / "head-start"
+
+    @property
+    def jail_path(self) -> Path:
+        """What the machine was confined to at its last start."""
+        return self.root / "jail.json"
+
+    @property
     def sockets_dir(self) -> Path:
         return self.root / "sockets"
 
     def portal_socket(self, port: int) -> Path:
         return self.sockets_dir / f"portal-{port}.sock"
+
+    def lane_socket(self, lane: int) -> Path:
+        return self.sockets_dir / f"lane-{lane}.sock"
 
     def portal_lock(self, port: int) -> Path:
         return self.sockets_dir / f"portal-{port}.lock"
@@ -155,7 +170,7 @@ class Layout:
 
     @property
     def usual_machine_path(self) -> Path:
-        return self.templates_dir / "usual.json"
+        return self.home / "usual-machine"
 
     @property
     def boxes_db(self) -> Path:
@@ -183,6 +198,10 @@ class Layout:
         return self.home / "logs" / "boxlite.log"
 
     @property
+    def jail_dir(self) -> Path:
+        return self.home / "jail"
+
+    @property
     def accel_path(self) -> Path:
         return self.home / "accel.json"
 
@@ -195,4 +214,5 @@ class Layout:
             self.volumes_dir, self.db_dir, self.locks_dir, self.tmp_dir, self.log_path.parent,
         ):  # fmt: skip
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.version_path.touch(mode=0o600)
         self.version_path.write_text(f"{LAYOUT_VERSION}\n")

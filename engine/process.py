@@ -16,9 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engine.cappedfile import CappedFile
 from engine.errors import BoxliteError, DeadlineError, UnsupportedError
 
 STDERR_TAIL_BYTES = 4096
+LOG_CAP_BYTES = 1024 * 1024
+LOG_READ_BYTES = 64 * 1024
 SAFE_PATH = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin:/opt/homebrew/sbin"
 )
@@ -123,24 +126,88 @@ async def run(
 
 
 async def start(command: Command, *, log_path: Path) -> asyncio.subprocess.Process:
-    """Start a command that goes on beside us, in a session of its own; what it prints goes to `log_path`.
+    """Start a command that goes on beside us, in a session of its own; what it prints goes to `log_path`, within a cap: it
+    may be a stranger's by now.
 
     Raises OSError when it cannot be started.
     """
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    log = CappedFile(log_path, cap_bytes=LOG_CAP_BYTES)
+    reading, writing = os.pipe()
     try:
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command.argv,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=writing,
+            stderr=writing,
             env=dict(command.env) or {"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"},
             cwd=command.cwd,
             pass_fds=command.pass_fds,
             start_new_session=True,
         )
+    except BaseException:
+        os.close(reading)
+        log.close()
+        raise
     finally:
-        os.close(log)
+        os.close(writing)
+    _keep_log(reading, log)
+    return process
+
+
+def _keep_log(reading: int, log: CappedFile) -> None:
+    """Move what a process prints into its log, until it and all that it started have ended."""
+    loop = asyncio.get_running_loop()
+    os.set_blocking(reading, False)
+
+    def printed() -> None:
+        try:
+            chunk = os.read(reading, LOG_READ_BYTES)
+        except BlockingIOError:
+            return
+        if chunk:
+            with contextlib.suppress(OSError):  # a full disk costs the log, not the process
+                log.write(chunk)
+            return
+        loop.remove_reader(reading)
+        os.close(reading)
+        log.close()
+
+    loop.add_reader(reading, printed)
+
+
+class Child:
+    """A process of ours that asyncio did not start, with the part of asyncio.subprocess.Process that its owner needs."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._reaping: asyncio.Task[int] | None = None
+
+    async def wait(self) -> int:
+        """Reap it at its end; the exit status, -N when signal N ended it."""
+        if self._reaping is None:
+            self._reaping = asyncio.ensure_future(self._reap())
+        return await asyncio.shield(self._reaping)
+
+    async def _reap(self) -> int:
+        await self._ended()
+        _, status = os.waitpid(self.pid, os.WNOHANG)  # noqa: ASYNC222  it has ended
+        self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    async def _ended(self) -> None:
+        loop = asyncio.get_running_loop()
+        pidfd = os.pidfd_open(self.pid)
+        ended = asyncio.Event()
+        loop.add_reader(pidfd, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
 
 
 async def terminate(process: asyncio.subprocess.Process, *, grace_s: float = 2.0) -> int:

@@ -14,10 +14,12 @@ from typing import Any
 from grpclib.config import Configuration
 
 from guest.cgroups import limit_box, setup_cgroups
-from guest.container import Container
+from guest.container import Container, make_identity_dir
+from guest.device_filter import DeviceFilter
 from guest.egress import Egress, NetworkPort
 from guest.http2 import PortalServer
 from guest.identity import prepare_network
+from guest.lanes import Lane, Lanes
 from guest.orders import Orders
 from guest.ports import Port as SerialPort
 from guest.ports import PortalPort, PortPoller, find_ports
@@ -28,9 +30,11 @@ from guest.services.files import FilesService
 from guest.services.guest import GuestService
 from guest.services.tunnels import TunnelsService
 from guest.sessions import Sessions
-from guest.warmup import warm_up
+from guest.warmup import WarmUp
 from guest.wire.constants import (
     EVENTS_PORT_NAME,
+    LANE_PORT_NAME,
+    LANES,
     MAIN_EXECUTION,
     MAX_EVENT_BYTES,
     OUTPUT_FRAME_BYTES,
@@ -102,6 +106,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     """Serve the portal for the rest of the machine's life."""
     loop = asyncio.get_running_loop()
     work_dir.mkdir(exist_ok=True, mode=0o700)
+    make_identity_dir(work_dir)
     _, box = setup_cgroups()
     reaper = Reaper()
     reaper.install(loop)
@@ -109,18 +114,21 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     paths = find_ports()
     events = EventPort(os.open(paths[EVENTS_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
     output = OutputPort(os.open(paths[OUTPUT_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK), sessions)
+    devices = DeviceFilter(box)
+    devices.attach()
     container = Container(
         reaper=reaper, sessions=sessions, cgroup=box, work_dir=work_dir, notify=events.send, on_output=output.send,
+        devices=devices,
     )  # fmt: skip
-    events.on_order = Orders(container).obey
     network = NetworkPort(os.open(paths[NETWORK_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
     guest = GuestService(container, Egress(network))
+    lanes = Lanes()
     server = PortalServer(
         [
             guest,
             ContainerService(container, guest),
-            ExecutionService(container, sessions, events.activity),
-            FilesService(container, reaper, events.activity),
+            ExecutionService(container, sessions, lanes, events.activity),
+            FilesService(container, reaper, lanes, events.activity),
             TunnelsService(events.activity),
         ],
         config=Configuration(
@@ -129,15 +137,25 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
             http2_stream_window_size=_WINDOW_BYTES,
         ),
     )
+    portals: list[PortalPort] = []
+    warm_up = WarmUp(
+        server.new_connection, reaper, box, is_wanted=lambda: any(port.is_taken for port in portals)
+    )
+    events.on_order = Orders(container, warm_up.again).obey
     poller = PortPoller(loop)
     poller.register(events)
     poller.register(output)
     poller.register(network)
     for number in range(PORTAL_PORTS):
         device = os.open(paths[PORTAL_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-        poller.register(PortalPort(device, server.new_connection))
+        portals.append(PortalPort(device, server.new_connection))
+        poller.register(portals[-1])
+    for number in range(LANES):
+        device = os.open(paths[LANE_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        poller.register(Lane(device, lanes))
     prepare_network()
-    await warm_up(server.new_connection, reaper, box)
+    await warm_up.all()
+    container.get_ready()
     gc.collect()
     gc.freeze()
     limit_box(box)

@@ -13,6 +13,7 @@ from typing import Any
 
 from guest.cgroups import Cgroup, limit_box
 from guest.crun import Crun
+from guest.device_filter import DeviceFilter
 from guest.devices import find_devices, find_disk
 from guest.errors import GuestError, from_os_error
 from guest.imagefiles import check_working_dir, find_image_user
@@ -41,6 +42,8 @@ from guest.wire.constants import BOX_DISK_SERIAL, MAIN_EXECUTION, SHARE_TAG
 
 _CLIENTS_DRAIN_S = 5.0
 _KILLED_S = 10.0
+IDENTITY_DIR = "etc"
+_IDENTITY_BYTES = 4 << 20
 _SHARE_OPTIONS = "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=client"
 
 Notify = Callable[[dict[str, Any]], None]
@@ -61,6 +64,7 @@ class Container:
         work_dir: Path,
         notify: Notify,
         on_output: Callable[[int, bytes], bool],
+        devices: DeviceFilter,
     ) -> None:
         self._reaper = reaper
         self._sessions = sessions
@@ -68,6 +72,7 @@ class Container:
         self._work = work_dir
         self._notify = notify
         self._on_output = on_output
+        self._devices = devices
         self._crun = Crun(reaper, work_dir)
         self._disk = find_disk(BOX_DISK_SERIAL)
         self._request: ContainerRequest | None = None
@@ -99,6 +104,10 @@ class Container:
         return self._sessions.get(MAIN_EXECUTION)
 
     # ------------------------------------------------------------ making it
+
+    def get_ready(self) -> None:
+        """Before the template is saved: have crun wait for a container."""
+        self._crun.park(self._cgroup)
 
     async def initialize(self, identity: Identity, request: ContainerRequest) -> int:
         """Mount the disk and prepare everything up to the command. Raises GuestError."""
@@ -166,6 +175,7 @@ class Container:
             tty=request.tty,
             capabilities=ALL_CAPABILITIES if request.privileged else request.capabilities,
             rlimits=request.rlimits,
+            no_new_privileges=request.no_new_privileges,
             rows=request.rows,
             cols=request.cols,
         )
@@ -178,8 +188,11 @@ class Container:
             privileged=request.privileged,
             shm_bytes=request.shm_bytes or DEFAULT_SHM_BYTES,
             devices=tuple(find_devices()) if request.privileged else (),
+            seccomp_filter=request.seccomp_filter,
         )
         self._config = build_config(spec)
+        if request.privileged:
+            self._devices.detach()
 
     @property
     def share(self) -> Path:
@@ -199,8 +212,7 @@ class Container:
         mount(SHARE_TAG, str(self.share), "9p", MS_NOSUID | MS_NODEV, _SHARE_OPTIONS)
 
     def _identity_mounts(self, identity: Identity, *, machine_id: bool) -> tuple[BindMount, ...]:
-        folder = self._work / "etc"
-        folder.mkdir(exist_ok=True)
+        folder = self._work / IDENTITY_DIR
         files = {
             "/etc/hostname": f"{identity.hostname}\n",
             "/etc/hosts": identity.hosts,
@@ -406,6 +418,13 @@ class Container:
             return 0, 0
         found = os.statvfs(self.rootfs)
         return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+def make_identity_dir(work_dir: Path) -> None:
+    """A file system of its own for the files that the container may write to: one that fills it has filled nothing else."""
+    folder = work_dir / IDENTITY_DIR
+    folder.mkdir(exist_ok=True)
+    mount("tmpfs", str(folder), "tmpfs", MS_NOSUID | MS_NODEV, f"size={_IDENTITY_BYTES},mode=755")
 
 
 def replace_stdin(execution: Execution) -> Execution:

@@ -10,13 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from guest.cgroups import Cgroup
 from guest.errors import GuestError
+from guest.parked import feed, make_parking_place, wait_until_parked
 from guest.reaper import Reaper
-from guest.sessions import Execution
+from guest.sessions import Execution, Pipes
 
 _CRUN = "/usr/bin/crun"
 _CONSOLE_TIMEOUT_S = 10.0
@@ -32,25 +37,61 @@ class Crun:
         self._reaper = reaper
         self._work = work_dir
         self._global = (_CRUN, "--cgroup-manager=disabled", f"--root={state_dir}")
+        self._parked: dict[bool, _Started] = {}
+
+    def park(self, cgroup: Cgroup) -> None:
+        """Start the cruns that will run the container: one for a command with stdin, one for a command without. Blocks
+        until they wait."""
+        for stdin in (False, True):
+            bundle = self._work / f"bundle-{int(stdin)}"
+            bundle.mkdir(exist_ok=True)
+            make_parking_place(bundle / "config.json")
+            started = self._spawn(f"parked-{int(stdin)}", _run_verb(bundle), cgroup, Pipes.open(stdin=stdin))
+            if wait_until_parked(started.pid):
+                self._parked[stdin] = started
+            else:
+                started.kill()
 
     async def run(self, config: dict[str, Any], execution: Execution) -> int:
         """Make the container of `config` and run its command. Return the command's process id. Raises GuestError."""
-        bundle = self._write_bundle(config)
-        return await self._start(("run", "--detach", f"--bundle={bundle}"), (CONTAINER_ID,), execution)
+        started = self._take_parked(config, execution)
+        if started is None:
+            bundle = self._write_bundle(config)
+            return await self._start(_run_verb(bundle), execution)
+        return await self._finish(started, execution)
 
     async def create(self, config: dict[str, Any], execution: Execution) -> int:
         """Make the container, but do not run its command; return the id of the process that waits in it."""
+        self._discard_parked()
         bundle = self._write_bundle(config)
-        return await self._start(("create", f"--bundle={bundle}"), (CONTAINER_ID,), execution)
+        return await self._start(("create", f"--bundle={bundle}"), execution)
 
     async def execute(self, process: dict[str, Any], execution: Execution) -> int:
         """Run another process in the container; return its id. Raises GuestError."""
         path = self._work / f"{execution.cgroup.path.name}.process.json"
         path.write_text(json.dumps(process))
         try:
-            return await self._start(("exec", "--detach", f"--process={path}"), (CONTAINER_ID,), execution)
+            return await self._start(("exec", "--detach", f"--process={path}"), execution)
         finally:
             path.unlink()
+
+    def _take_parked(self, config: dict[str, Any], execution: Execution) -> _Started | None:
+        """The crun that waits for such an execution, given its configuration."""
+        started = None if execution.tty else self._parked.pop(execution.wants_stdin, None)
+        self._discard_parked()
+        if started is None or started.pipes is None:
+            return None
+        if not feed(
+            self._work / f"bundle-{int(execution.wants_stdin)}" / "config.json", json.dumps(config).encode()
+        ):
+            started.kill()
+            return None
+        execution.use_pipes(started.pipes)
+        return started
+
+    def _discard_parked(self) -> None:
+        while self._parked:
+            self._parked.popitem()[1].kill()
 
     def _write_bundle(self, config: dict[str, Any]) -> Path:
         bundle = self._work / "bundle"
@@ -58,35 +99,41 @@ class Crun:
         (bundle / "config.json").write_text(json.dumps(config))
         return bundle
 
-    async def _start(self, verb: tuple[str, ...], target: tuple[str, ...], execution: Execution) -> int:
+    async def _start(self, verb: tuple[str, ...], execution: Execution) -> int:
         name = execution.cgroup.path.name
+        if not execution.tty:
+            pipes = Pipes.open(stdin=execution.wants_stdin)
+            execution.use_pipes(pipes)
+            return await self._finish(self._spawn(name, verb, execution.cgroup, pipes), execution)
+        console = _Console(self._work / f"{name}.console")
+        try:
+            started = self._spawn(name, (*verb, f"--console-socket={console.path}"), execution.cgroup, None)
+            await self._take_terminal(console, started.status, execution)
+            return await self._finish(started, execution)
+        finally:
+            console.close()
+
+    def _spawn(self, name: str, verb: tuple[str, ...], cgroup: Cgroup, pipes: Pipes | None) -> _Started:
         log, pid_file = self._work / f"{name}.log", self._work / f"{name}.pid"
-        console = _Console(self._work / f"{name}.console") if execution.tty else None
-        pipes = None if execution.tty else execution.open_pipes()
-        console_option = (f"--console-socket={console.path}",) if console else ()
         argv = (
-            *self._global, f"--log={log}", "--log-format=json", *verb, f"--pid-file={pid_file}", *console_option, *target,
+            *self._global, f"--log={log}", "--log-format=json", *verb, f"--pid-file={pid_file}", CONTAINER_ID,
         )  # fmt: skip
+        ends = pipes or Pipes()
         try:
-            if pipes is not None:
-                _, status = self._reaper.spawn(
-                    argv, cgroup=execution.cgroup, stdin=pipes.stdin, stdout=pipes.stdout, stderr=pipes.stderr
-                )
-            else:
-                _, status = self._reaper.spawn(argv, cgroup=execution.cgroup)
+            pid, status = self._reaper.spawn(
+                argv, cgroup=cgroup, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr
+            )
         finally:
-            if pipes is not None:
-                pipes.close()
+            ends.close()
+        return _Started(pid=pid, status=status, log=log, pid_file=pid_file, pipes=pipes)
+
+    async def _finish(self, started: _Started, execution: Execution) -> int:
         try:
-            if console is not None:
-                await self._take_terminal(console, status, execution)
-            if await status != 0:
-                raise _failure(log, execution)
-            return int(pid_file.read_text())
+            if await started.status != 0:
+                raise _failure(started.log, execution)
+            return int(started.pid_file.read_text())
         finally:
-            if console is not None:
-                console.close()
-            for path in (log, pid_file):
+            for path in (started.log, started.pid_file):
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
 
@@ -105,6 +152,28 @@ class Crun:
                 execution.use_terminal(receiving.result())
         finally:
             receiving.cancel()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Started:
+    """A crun on its way. `pipes` None: the execution has a terminal."""
+
+    pid: int
+    status: asyncio.Future[int]
+    log: Path
+    pid_file: Path
+    pipes: Pipes | None
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        for fd in self.pipes.ours if self.pipes else ():
+            if fd is not None:
+                os.close(fd)
+
+
+def _run_verb(bundle: Path) -> tuple[str, ...]:
+    return ("run", "--detach", f"--bundle={bundle}")
 
 
 class _Console:

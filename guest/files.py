@@ -16,10 +16,12 @@ import signal
 import stat
 import traceback
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Any
 
 from guest.errors import GuestError, from_os_error
+from guest.lanefile import LaneSink, LaneSource
 from guest.mounts import enter_mount_namespace
 from guest.reaper import Reaper
 from guest.tarstream import ExtractOptions, extract_tar, write_tar
@@ -46,25 +48,39 @@ class FileFacts:
 
 
 class FileWork:
-    """One piece of work in a child process. `write` feeds it, `read` takes what it gives, `result` waits for its end."""
+    """One piece of work in a child process. `write` feeds it, `read` takes what it gives, `result` waits for its end. With a
+    lane it is fed from there, or gives to there, by itself."""
 
     def __init__(
-        self, reaper: Reaper, view_pid: int, work: Work, *, feeds: bool = False, gives: bool = False
+        self,
+        reaper: Reaper,
+        view_pid: int,
+        work: Work,
+        *,
+        feeds: bool = False,
+        gives: bool = False,
+        lane_fd: int | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._result_fd, result_fd = os.pipe()
         self._data_fd = -1
         child_data = -1
-        if feeds:
+        if lane_fd is None and feeds:
             child_data, self._data_fd = os.pipe()
-        elif gives:
+        elif lane_fd is None and gives:
             self._data_fd, child_data = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(self._result_fd)
             if self._data_fd >= 0:
                 os.close(self._data_fd)
-            _run_child(view_pid, work, child_data, "rb" if feeds else "wb", result_fd)
+            if lane_fd is not None:
+                data: Callable[[], AbstractContextManager[Any]] = lambda: _on_lane(lane_fd, feeds=feeds)  # noqa: E731
+            elif child_data >= 0:
+                data = lambda: os.fdopen(child_data, "rb" if feeds else "wb")  # noqa: E731
+            else:
+                data = contextlib.nullcontext
+            _run_child(view_pid, work, data, result_fd)
         self.pid = pid
         self._ended = reaper.watch(pid)
         os.close(result_fd)
@@ -130,7 +146,13 @@ class FileWork:
         os.close(self._result_fd)
 
 
-def _run_child(view_pid: int, work: Work, data_fd: int, mode: str, result_fd: int) -> None:
+def _on_lane(fd: int, *, feeds: bool) -> AbstractContextManager[Any]:
+    return contextlib.nullcontext(LaneSource(fd)) if feeds else contextlib.closing(LaneSink(fd))
+
+
+def _run_child(
+    view_pid: int, work: Work, open_data: Callable[[], AbstractContextManager[Any]], result_fd: int
+) -> None:
     """The child's whole life; never returns."""
     try:
         signal.set_wakeup_fd(-1)
@@ -139,11 +161,8 @@ def _run_child(view_pid: int, work: Work, data_fd: int, mode: str, result_fd: in
         try:
             enter_mount_namespace(view_pid)
             os.umask(0)
-            if data_fd >= 0:
-                with os.fdopen(data_fd, mode) as data:
-                    report = work(data)
-            else:
-                report = work(None)
+            with open_data() as data:
+                report = work(data)
         except OSError as error:
             failure = from_os_error(error, "in the box")
             report = {"code": failure.code, "message": failure.message, "errno": failure.errno}

@@ -5,6 +5,7 @@ Masked and read-only paths, mounts and their options are those a Docker containe
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,7 @@ class ProcessSpec:
     tty: bool
     capabilities: tuple[str, ...]
     rlimits: tuple[tuple[str, int, int], ...] = ()
+    no_new_privileges: bool = False
     rows: int = 0
     cols: int = 0
 
@@ -74,6 +76,7 @@ class ContainerSpec:
     privileged: bool = False
     shm_bytes: int = DEFAULT_SHM_BYTES
     devices: tuple[dict[str, Any], ...] = ()
+    seccomp_filter: bytes = b""
 
 
 def merge_env(*layers: tuple[str, ...]) -> tuple[str, ...]:
@@ -106,7 +109,7 @@ def build_process(spec: ProcessSpec) -> dict[str, Any]:
             {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard}
             for name, soft, hard in spec.rlimits
         ],
-        "noNewPrivileges": False,
+        "noNewPrivileges": spec.no_new_privileges,
         "oomScoreAdj": 0,
     }
     if spec.tty and spec.rows and spec.cols:
@@ -132,7 +135,16 @@ def build_config(spec: ContainerSpec) -> dict[str, Any]:
             *(_mount(mount) for mount in sorted(spec.mounts, key=lambda mount: mount.target.count("/"))),
         ],
         "linux": linux,
+        "annotations": _annotations(spec),
     }
+
+
+def _annotations(spec: ContainerSpec) -> dict[str, str]:
+    """The filter as crun takes one that is compiled (crun(1), run.oci.seccomp_bpf_data), also for what it executes later.
+    From a profile it would make it anew in every machine, and a slower one."""
+    if not spec.seccomp_filter:
+        return {}
+    return {"run.oci.seccomp_bpf_data": b64encode(spec.seccomp_filter).decode()}
 
 
 def _system_mounts(*, privileged: bool, shm_bytes: int) -> list[dict[str, Any]]:

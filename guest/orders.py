@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from guest.container import Container
@@ -14,8 +14,9 @@ from guest.errors import GuestError
 class Orders:
     """Carries orders out. Nobody waits for an answer: what comes of them shows as an event."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, warm_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._container = container
+        self._warm_up = warm_up
         self._tasks: set[asyncio.Task[None]] = set()
 
     def obey(self, order: dict[str, Any]) -> None:
@@ -24,6 +25,8 @@ class Orders:
                 self._spawn(self._stop(signum, grace_ms / 1000))
             case {"op": "signal", "signal": int(signum)}:
                 self._container.signal(signum)
+            case {"op": "warm"}:
+                self._spawn(self._warm_up())
             case _:
                 print(f"boxlite: not an order: {order}", file=sys.stderr, flush=True)
 

@@ -21,17 +21,22 @@ from typing import Any
 from guest.wire.constants import HELLO_MAGIC, NONCE_BYTES, REPLY_MAGIC
 
 _PORTS_DIR = Path("/sys/class/virtio-ports")
-_READ_PIECE = 4096
+READ_PIECE = 4096
 _READ_BYTES = 256 * 1024
-_WRITE_PIECE = 32 * 1024
+WRITE_PIECE = 32 * 1024
 _WRITE_PIECES = 16
+GATHER_BYTES = 64 * 1024
+GATHER_S = 0.001
+"""Whoever reads a stream and got less than GATHER_BYTES waits that long: the host fills a page at a time, and many in one
+read cost little more than one. The device has room for 512 KiB meanwhile."""
+
 _HIGH_WATER = 512 * 1024
 _LOW_WATER = 128 * 1024
 _WRITE_RETRY_S = 0.2
 
 # Shared by all ports: what is read is copied out before anything else runs.
 _READ_BUFFER = memoryview(bytearray(_READ_BYTES))
-_READ_PIECES = [_READ_BUFFER[at : at + _READ_PIECE] for at in range(0, _READ_BYTES, _READ_PIECE)]
+_READ_PIECES = [_READ_BUFFER[at : at + READ_PIECE] for at in range(0, _READ_BYTES, READ_PIECE)]
 
 _EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLHUP | select.EPOLLET
 
@@ -88,8 +93,8 @@ class Port:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data).cast("B")
-        for start in range(0, len(view), _WRITE_PIECE):
-            self._queue.append(view[start : start + _WRITE_PIECE])
+        for start in range(0, len(view), WRITE_PIECE):
+            self._queue.append(view[start : start + WRITE_PIECE])
         self._queued_bytes += len(view)
         self.flush()
 
@@ -141,6 +146,33 @@ class Port:
         return _READ_BUFFER[:count].tobytes()
 
 
+class Preamble:
+    """Finds a client's hello, `magic` and `length` bytes, in whatever an earlier client left before it."""
+
+    def __init__(self, magic: bytes, length: int) -> None:
+        self._magic = magic
+        self._length = length
+        self._tail = b""
+
+    def feed(self, received: bytes) -> tuple[bytes, bytes] | None:
+        """What follows the magic of the last hello, and what comes after that; None while there is no whole hello."""
+        data = self._tail + received
+        start = data.rfind(self._magic)
+        if start < 0:
+            self._tail = data[-(len(self._magic) - 1) :]
+            return None
+        begin = start + len(self._magic)
+        end = begin + self._length
+        if len(data) < end:
+            self._tail = data[start:]
+            return None
+        self._tail = b""
+        return data[begin:end], data[end:]
+
+    def clear(self) -> None:
+        self._tail = b""
+
+
 class PortalPort(Port):
     """A port that serves one client after the other: preamble, then a protocol of its own for each.
 
@@ -152,8 +184,13 @@ class PortalPort(Port):
         self._make_protocol = make_protocol
         self._session: PortTransport | None = None
         self._next: PortTransport | None = self._prepare_session()
-        self._preamble = b""
+        self._preamble = Preamble(HELLO_MAGIC, NONCE_BYTES)
         self._reading_paused = False
+
+    @property
+    def is_taken(self) -> bool:
+        """Has a client said hello, and not gone?"""
+        return self._session is not None
 
     def on_event(self, events: int) -> None:
         super().on_event(events)
@@ -178,24 +215,17 @@ class PortalPort(Port):
         self._feed_preamble(received)
 
     def _feed_preamble(self, received: bytes) -> None:
-        data = self._preamble + received
-        start = data.rfind(HELLO_MAGIC)
-        if start < 0:
-            self._preamble = data[-(len(HELLO_MAGIC) - 1) :]
+        found = self._preamble.feed(received)
+        if found is None:
             return
-        end = start + len(HELLO_MAGIC) + NONCE_BYTES
-        if len(data) < end:
-            self._preamble = data[start:]
-            return
-        self._preamble = b""
-        nonce = data[end - NONCE_BYTES : end]
+        nonce, rest = found
         self.discard()
         self.write(REPLY_MAGIC + nonce)
         self._session, self._next = self._next, None
         if self._session is None:
             self._session = self._prepare_session()
         self._session.open()
-        if rest := data[end:]:
+        if rest:
             self._feed(rest)
 
     def _prepare_session(self) -> PortTransport:
@@ -206,7 +236,7 @@ class PortalPort(Port):
 
     def _client_gone(self) -> None:
         self.discard()
-        self._preamble = b""
+        self._preamble.clear()
         self.end_session(None)
 
     def end_session(self, reason: Exception | None) -> None:

@@ -43,6 +43,8 @@ class ContainerRequest:
     ca_certificates: tuple[str, ...] = ()
     init_process: bool = False
     files_only: bool = False
+    seccomp_filter: bytes = b""
+    no_new_privileges: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import struct
 import termios
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -23,7 +25,9 @@ STDOUT, STDERR = 0, 1
 _HOLD_S = 10.0
 """How long output is held for a client that said it would attach."""
 
-_PIPE_BYTES = 256 * 1024
+_STDIN_PIPE_BYTES = 1024 * 1024
+_OUTPUT_PIPE_BYTES = 256 * 1024
+_WRITE_PARTS = 64
 _EXIT_CODES = {"command_not_found": 127, "command_not_executable": 126}
 _ENDED_KEPT = 256
 
@@ -41,11 +45,20 @@ class Ending:
 
 @dataclass(slots=True)
 class Pipes:
-    """The container's ends of the streams, handed to crun and closed afterwards."""
+    """The streams of an execution without a terminal. `stdin`, `stdout` and `stderr` are the container's ends, handed to
+    crun and closed afterwards; `ours` are the agent's."""
 
     stdin: int | None = None
     stdout: int | None = None
     stderr: int | None = None
+    ours: tuple[int | None, int, int] = (None, -1, -1)
+
+    @classmethod
+    def open(cls, *, stdin: bool) -> Pipes:
+        reading, writing = _wide_pipe(_STDIN_PIPE_BYTES) if stdin else (None, None)
+        out_ours, out_theirs = _wide_pipe(_OUTPUT_PIPE_BYTES)
+        err_ours, err_theirs = _wide_pipe(_OUTPUT_PIPE_BYTES)
+        return cls(stdin=reading, stdout=out_theirs, stderr=err_theirs, ours=(writing, out_ours, err_ours))
 
     def close(self) -> None:
         for fd in (self.stdin, self.stdout, self.stderr):
@@ -122,20 +135,16 @@ class Execution:
 
     # ------------------------------------------------------------ streams
 
-    def open_pipes(self) -> Pipes:
-        """Make the pipes of an execution without a terminal. They are read once the command runs: what crun itself has to
-        say about one that cannot be run comes as an error, not as output."""
-        theirs = Pipes()
-        if self.wants_stdin:
-            theirs.stdin, self._stdin = _wide_pipe()
-            os.set_blocking(self._stdin, False)
-        else:
+    def use_pipes(self, pipes: Pipes) -> None:
+        """Take the agent's ends for input and output. They are read once the command runs: what crun itself has to say
+        about one that cannot be run comes as an error, not as output."""
+        self._stdin, out, err = pipes.ours
+        if self._stdin is None:
             self._stdin_closed = True
-        ours, theirs.stdout = _wide_pipe()
-        self._read_from(STDOUT, ours)
-        ours, theirs.stderr = _wide_pipe()
-        self._read_from(STDERR, ours)
-        return theirs
+        else:
+            os.set_blocking(self._stdin, False)
+        self._read_from(STDOUT, out)
+        self._read_from(STDERR, err)
 
     def use_terminal(self, master: int) -> None:
         """Take the master end of the container's terminal for input and output."""
@@ -162,20 +171,22 @@ class Execution:
 
     # ------------------------------------------------------------ input
 
-    async def write(self, data: bytes) -> None:
-        """Give `data` to the command's stdin, waiting for it to read. Raises GuestError when it reads no more."""
+    async def write(self, *parts: bytes | memoryview) -> None:
+        """Give `parts` to the command's stdin, waiting for it to read. Raises GuestError when it reads no more."""
         async with self._stdin_lock:
-            view = memoryview(data)
-            while view:
+            left = deque(memoryview(part) for part in parts if part)
+            while left:
                 if self._stdin is None or self._stdin_closed:
                     raise _broken_pipe(self.id)
                 try:
-                    view = view[os.write(self._stdin, view) :]
+                    written = os.writev(self._stdin, list(itertools.islice(left, _WRITE_PARTS)))
                 except BlockingIOError:
                     await self._writable(self._stdin)
                 except OSError as error:
                     self._drop_stdin()
                     raise _broken_pipe(self.id) from error
+                else:
+                    _drop_written(left, written)
 
     async def close_stdin(self) -> None:
         """Half-close: the command reads the end of its input. A terminal gets its end-of-file character."""
@@ -330,11 +341,11 @@ class _Source:
             os.close(self._fd)
 
 
-def _wide_pipe() -> tuple[int, int]:
-    """A pipe that holds a whole message, as (end to read, end to write)."""
+def _wide_pipe(size_bytes: int) -> tuple[int, int]:
+    """A pipe with room for whole messages: each switch between its ends costs. As (end to read, end to write)."""
     reading, writing = os.pipe()
     with contextlib.suppress(OSError):
-        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, size_bytes)
     return reading, writing
 
 
@@ -347,6 +358,13 @@ def set_terminal_size(fd: int, rows: int, cols: int) -> None:
 def _signal(pid: int, signum: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signum)
+
+
+def _drop_written(parts: deque[memoryview], size: int) -> None:
+    while parts and size >= len(parts[0]):
+        size -= len(parts.popleft())
+    if size:
+        parts[0] = parts[0][size:]
 
 
 def _broken_pipe(execution_id: str) -> GuestError:

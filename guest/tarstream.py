@@ -119,7 +119,7 @@ def _restore_xattrs(target: str, member: tarfile.TarInfo) -> None:
 
 def write_tar(sink: IO[bytes], path: bytes, name: bytes) -> None:
     """Write a tar stream of `path` (not followed when it is a link), its top entry called `name`. Raises OSError."""
-    with tarfile.open(fileobj=sink, mode="w|", bufsize=_BUFFER_BYTES, format=tarfile.PAX_FORMAT) as archive:
+    with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as archive:
         archive.copybufsize = _BUFFER_BYTES  # type: ignore[attr-defined]
         for file_path, entry_name in _walk(os.fsdecode(path), os.fsdecode(name)):
             member = archive.gettarinfo(file_path, entry_name)
@@ -131,6 +131,7 @@ def write_tar(sink: IO[bytes], path: bytes, name: bytes) -> None:
                     archive.addfile(member, file)
             else:
                 archive.addfile(member)
+            archive.members = []  # type: ignore[attr-defined]  # it would keep every entry
 
 
 def _walk(path: str, name: str) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.protocol import H2Protocol
@@ -21,6 +22,8 @@ from guest.wire.constants import HELLO_MAGIC, NONCE_BYTES, REPLY_MAGIC
 
 _PROGRAMS = (("/usr/bin/busybox", "true"), ("/usr/bin/crun", "--version"))
 _CALLS = 3
+_TURNS = 4
+"""Of the event loop, for a call to be answered in."""
 
 
 class PairChannel(Channel):
@@ -53,25 +56,89 @@ async def say_hello(connected: socket.socket) -> None:
         raise ConnectionError("the agent answered something else than our nonce")
 
 
-async def warm_up(new_connection: Callable[[], asyncio.Protocol], reaper: Reaper, cgroup: Cgroup) -> None:
-    """Serve a few calls to ourselves and run the programs that will be needed."""
-    for argv in _PROGRAMS:
-        _, status = reaper.spawn(argv, cgroup=cgroup)
-        await status
-    loop = asyncio.get_running_loop()
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    poller = PortPoller(loop)
-    port = PortalPort(theirs.fileno(), new_connection)
-    poller.register(port)
-    try:
-        await say_hello(ours)
-        channel = PairChannel(ours)
-        ping = UnaryUnaryMethod(channel, "/boxlite.v1.Guest/Ping", pb.PingRequest, pb.PingReply)
+class WarmUp:
+    """Serves a few calls to itself and runs the programs that will be needed."""
+
+    def __init__(
+        self,
+        new_connection: Callable[[], asyncio.Protocol],
+        reaper: Reaper,
+        cgroup: Cgroup,
+        *,
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        """`is_wanted` tells that a real client has come."""
+        self._new_connection = new_connection
+        self._reaper = reaper
+        self._cgroup = cgroup
+        self._is_wanted = is_wanted
+        self._heard: list[bytes] = []
+
+    async def all(self) -> None:
+        """Before the template is saved."""
+        for argv in _PROGRAMS:
+            await self._run(argv)
         for _ in range(_CALLS):
-            await ping(pb.PingRequest())
-        channel.close()
-    finally:
-        poller.close()
-        ours.close()
-        theirs.close()
+            self._heard.clear()
+            await self._serve()
+
+    async def again(self) -> None:
+        """In a restored machine whose box is not known yet: an emulated processor has to translate all code anew, and may
+        as well do so while it is idle. The client's part is not done again: it was taken down."""
+        protocol = self._new_connection()
+        protocol.connection_made(_Nowhere())
+        for data in self._heard:
+            protocol.data_received(data)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+        if not self._is_wanted():
+            await self._run(_PROGRAMS[0])
+
+    async def _run(self, argv: tuple[str, ...]) -> None:
+        _, status = self._reaper.spawn(argv, cgroup=self._cgroup)
+        await status
+
+    async def _serve(self) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        poller = PortPoller(asyncio.get_running_loop())
+        port = PortalPort(theirs.fileno(), self._overheard)
+        poller.register(port)
+        try:
+            await say_hello(ours)
+            channel = PairChannel(ours)
+            await UnaryUnaryMethod(channel, "/boxlite.v1.Guest/Ping", pb.PingRequest, pb.PingReply)(
+                pb.PingRequest()
+            )
+            channel.close()
+        finally:
+            poller.close()
+            ours.close()
+            theirs.close()
+
+    def _overheard(self) -> asyncio.Protocol:
+        protocol = self._new_connection()
+        receive = protocol.data_received
+
+        def overhear(data: bytes) -> None:
+            self._heard.append(bytes(data))
+            receive(data)
+
+        protocol.data_received = overhear  # type: ignore[method-assign]
+        return protocol
+
+
+class _Nowhere(asyncio.Transport):
+    """A connection whose answers nobody reads."""
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        return
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        return

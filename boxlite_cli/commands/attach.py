@@ -18,6 +18,9 @@ from boxlite_cli.terminal import is_terminal
 def attach(
     box: Annotated[str, typer.Argument(metavar="BOX")],
     settings: Settings,
+    execution: Annotated[
+        str | None, typer.Argument(metavar="[EXEC_ID]", help="A command of exec, as `boxlite top` shows it.")
+    ] = None,
     no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Only watch.")] = False,
     sig_proxy: Annotated[
         bool,
@@ -29,23 +32,25 @@ def attach(
         str, typer.Option("--detach-keys", metavar="KEYS", help="Keys that leave the box running.")
     ] = DEFAULT_DETACH_KEYS,
 ) -> int:
-    """Connect to the main command of a running box.
+    """Connect to the main command of a running box, or to one that exec started.
 
-    Its exit status is ours; the box goes on running when we leave it with ctrl-p,ctrl-q.
+    What it printed last (up to 256 KiB of output and as much of errors) comes first. Its exit status is ours; it goes on
+    running when we leave it with ctrl-p,ctrl-q.
     """
-    return run_async(_attach(settings, box, no_stdin, sig_proxy, parse_detach_keys(detach_keys)))
+    keys = parse_detach_keys(detach_keys)
+    return run_async(_attach(settings, box, execution, no_stdin, sig_proxy, keys))
 
 
-async def _attach(settings: Settings, box: str, no_stdin: bool, sig_proxy: bool, detach_keys: bytes) -> int:
-    async with settings.open_runtime() as runtime:
-        record = await runtime.get(box)
-        stdin = record.spec.stdin_open and not no_stdin
-        if record.spec.tty and stdin and not is_terminal(0):
+async def _attach(
+    settings: Settings, box: str, execution_id: str | None, no_stdin: bool, sig_proxy: bool, keys: bytes
+) -> int:
+    async with settings.open_runtime() as runtime, runtime.attach(box, execution_id) as execution:
+        stdin = execution.takes_input and not no_stdin
+        if execution.tty and stdin and not is_terminal(0):
             raise NotATerminalError
-        how = Holding(tty=record.spec.tty, stdin=stdin, detach_keys=detach_keys, forward_signals=sig_proxy)
-        async with runtime.attach(record.id) as execution:
-            status = await hold(execution, how)
+        how = Holding(tty=execution.tty, stdin=stdin, detach_keys=keys, forward_signals=sig_proxy)
+        status = await hold(execution, how)
     return 0 if status is None else exit_code(status)
 
 
-COMMAND = as_command(attach, "attach", examples="boxlite attach shell")
+COMMAND = as_command(attach, "attach", examples="boxlite attach shell\nboxlite attach web 3f9c2a")

@@ -14,6 +14,7 @@ from boxlite_cli import output
 from boxlite_cli.command import as_command
 from boxlite_cli.happenings import EventFilter, event_line, event_object, parse_event_filter
 from boxlite_cli.output import Format
+from boxlite_cli.parsers import parse_integer
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.times import parse_optional_time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
   boxlite events
   boxlite events --since 1h --no-follow --filter event=failed
+  boxlite events --after 120 --format json
   boxlite events --filter label=team=web --format '{{.Time}} {{.Name}} {{.Event}}'
 """
 
@@ -35,13 +37,22 @@ def events(
         str | None,
         typer.Option("--since", metavar="TIME", help="From this time, or this long ago (10m), on."),
     ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--after", metavar="CURSOR", help="What came after the event with this Cursor, nothing left out."
+        ),
+    ] = None,
     until: Annotated[
         str | None, typer.Option("--until", metavar="TIME", help="Up to this time, or this long ago.")
     ] = None,
     filter_: Annotated[
         list[str] | None,
         typer.Option(
-            "--filter", "-f", metavar="KEY=VALUE", help="name, id, event or label=KEY[=VALUE]; repeatable."
+            "--filter",
+            "-f",
+            metavar="KEY=VALUE",
+            help="box, name, id, event or label=KEY[=VALUE]; repeatable.",
         ),
     ] = None,
     no_follow: Annotated[
@@ -58,13 +69,14 @@ def events(
     end = parse_optional_time(until)
     follow = not no_follow and (end is None or end > utc_now())
     start = parse_optional_time(since)
-    return run_async(
-        _events(settings, start, end, follow, parse_event_filter(filter_ or []), _Printer(format_))
-    )
+    cursor = None if after is None else parse_integer(after, what="after")
+    wanted = parse_event_filter(filter_ or [])
+    return run_async(_events(settings, cursor, start, end, follow, wanted, _Printer(format_)))
 
 
 async def _events(
     settings: Settings,
+    cursor: int | None,
     since: datetime | None,
     until: datetime | None,
     follow: bool,
@@ -75,7 +87,7 @@ async def _events(
         labels: dict[str, Mapping[str, str]] = {}
         if wanted.labels:
             labels = {record.id: record.spec.labels for record in await runtime.list_boxes(all=True)}
-        async for event in runtime.events(since=since, until=until, follow=follow):
+        async for event in runtime.events(after_cursor=cursor, since=since, until=until, follow=follow):
             if wanted.labels and event.box_id not in labels:
                 record = await runtime.find(event.box_id)
                 labels[event.box_id] = {} if record is None else record.spec.labels

@@ -15,6 +15,7 @@ from boxlite_cli.settings import Settings
 from boxlite_cli.views import box_object, image_object
 from engine.errors import ImageNotFoundError, InvalidArgumentError, NotFoundError
 from engine.model import BoxRecord
+from engine.runtime.jail_record import find_jail
 
 if TYPE_CHECKING:
     from engine.runtime import Runtime
@@ -82,10 +83,12 @@ async def _inspect(
 
 
 async def _box(runtime: Runtime, record: BoxRecord, size: bool) -> dict[str, Any]:
+    shown = box_object(record)
+    shown["Security"]["Jail"] = find_jail(runtime.layout, record)
     if not size:
-        return box_object(record)
+        return shown
     taken = await runtime.box_size(record.id)
-    return box_object(record) | {
+    return shown | {
         "SizeRw": taken.own_bytes,
         "SizeRootFs": taken.own_bytes + taken.base_bytes,
         "SizeLogs": taken.log_bytes,

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,16 +44,20 @@ async def ensure_base(
     config: RuntimeConfig | None = None,
     progress: ProgressSink = ignore_progress,
     wrap: Wrap | None = None,
+    ready: Mapping[str, asyncio.Event] | None = None,
 ) -> RootfsDisk:
     """The base of `image` with at least `size_gb` GiB, made if it is not there. Any number may ask at once.
 
-    `wrap` may jail the programs that make it. Raises ImageError when a layer is damaged, ResourceExhaustedError when the
+    `ready` has an event for each layer, by its digest, that is set once the layer is in the store; without it all of them
+    are. `wrap` jails the programs that make it (None: as `engine.disks.tooljail` does). Raises ImageError when a layer is
+    damaged, ResourceExhaustedError when the
     disk is full or a layer too large.
     """
     key = base_key(image.manifest_digest, size_gb)
     if (found := find_base(layout, key)) is not None:
         return found
-    from engine.disks.build import Archive, BaseBuild, no_wrap
+    from engine.disks.build import Archive, BaseBuild
+    from engine.disks.tooljail import ToolJail
 
     archives = [
         Archive(
@@ -61,6 +65,7 @@ async def ensure_base(
             digest=layer.digest,
             diff_id=layer.diff_id,
             what=f"layer {layer.digest[:19]} of {image.reference}",
+            ready=None if ready is None else ready[layer.digest],
         )
         for layer in image.layers
     ]
@@ -70,7 +75,7 @@ async def ensure_base(
         size_gb=size_gb,
         config=config or RuntimeConfig(),
         progress=progress,
-        wrap=wrap or no_wrap,
+        wrap=wrap or ToolJail(home=layout.home),
     )
     return await _ensure(layout, key, partial(build.from_archives, archives))
 
@@ -86,7 +91,8 @@ async def ensure_base_from_rootfs(
 ) -> RootfsDisk:
     """A base from a root file system: a tar archive (plain, gzip or zstd), made once per content; or a directory,
     copied as it is now into a base of its own at every call."""
-    from engine.disks.build import Archive, BaseBuild, no_wrap
+    from engine.disks.build import Archive, BaseBuild
+    from engine.disks.tooljail import ToolJail
 
     from_directory = rootfs.is_dir()
     if not from_directory and not rootfs.is_file():
@@ -99,7 +105,7 @@ async def ensure_base_from_rootfs(
         size_gb=size_gb,
         config=config or RuntimeConfig(),
         progress=progress,
-        wrap=wrap or no_wrap,
+        wrap=wrap or ToolJail(home=layout.home),
     )
     if from_directory:
         return await _ensure(layout, key, partial(build.from_directory, rootfs))

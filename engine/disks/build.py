@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from engine.disks.ext4 import (
 from engine.disks.merge import Tree
 from engine.disks.qcow2 import build_qemu_img_create
 from engine.disks.spool import Spool, closing_all, spool_archive
-from engine.errors import ResourceExhaustedError
+from engine.errors import BoxliteError, ResourceExhaustedError
 from engine.fsutil import write_atomic
 from engine.model import RuntimeConfig
 from engine.process import Command, Completed
@@ -41,23 +41,28 @@ _MKE2FS_BYTES_PER_S = 4 << 20
 _UUID_NAMESPACE = uuid.UUID("b0b81d6f-3f6a-4a0e-9d6e-6a9a4f5f0c11")
 _SPOOL_THREADS = 2
 
-Wrap = Callable[[Command], Command]
+Wrap = Callable[[Command, Sequence[Path], Sequence[Path]], contextlib.AbstractAsyncContextManager[Command]]
+"""What a program is started as instead, within the block: given the command, the paths it writes and those it reads."""
 
 
-def no_wrap(command: Command) -> Command:
+@contextlib.asynccontextmanager
+async def no_wrap(
+    command: Command, writes: Sequence[Path], reads: Sequence[Path] = ()
+) -> AsyncIterator[Command]:
     """Run the command as it is."""
-    return command
+    yield command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
     """One layer: `digest` is the file's own, verified, `diff_id` that of what it decompresses to, where they are known;
-    `what` names it in messages."""
+    `what` names it in messages. `ready`: the file is there once this is set; None where it is."""
 
     path: Path
     digest: str | None
     diff_id: str | None
     what: str
+    ready: asyncio.Event | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +107,20 @@ class BaseBuild:
         tree = Tree()
         cancelled = Event()
         loop = asyncio.get_running_loop()
+
+        async def spooled(archive: Archive) -> Spool:
+            if archive.ready is not None:
+                await archive.ready.wait()
+            running = loop.run_in_executor(pool, self._spool, archive, scratch, cancelled)
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                with contextlib.suppress(BoxliteError):
+                    (await running).close()
+                raise
+
         with ThreadPoolExecutor(_SPOOL_THREADS) as pool:
-            jobs = [
-                loop.run_in_executor(pool, self._spool, archive, scratch, cancelled) for archive in archives
-            ]
+            jobs = [asyncio.create_task(spooled(archive)) for archive in archives]
             try:
                 for number, (archive, job) in enumerate(zip(archives, jobs, strict=True)):
                     spool = await job
@@ -117,10 +132,11 @@ class BaseBuild:
                     )
             except BaseException:
                 cancelled.set()
-                for job in jobs[len(spools) :]:
+                left = jobs[len(spools) :]
+                for job in left:
                     job.cancel()
-                    with contextlib.suppress(BaseException):
-                        spools.append(await job)
+                ends = await asyncio.gather(*left, return_exceptions=True)
+                spools += [end for end in ends if isinstance(end, Spool)]
                 raise
         return tree
 
@@ -152,21 +168,28 @@ class BaseBuild:
         self._check_room(scratch, need)
         overlay = made / OVERLAY_NAME
         filling = self._fill(
-            base, build_mke2fs(base, shape, str(directory) if directory else "-"), need, script, write
+            base,
+            build_mke2fs(base, shape, str(directory) if directory else "-"),
+            need,
+            script,
+            write,
+            directory,
         )
-        making = process.run(self.wrap(build_qemu_img_create(overlay, target / BASE_NAME, shape.size_bytes)))
+        making = self._make_overlay(
+            made, build_qemu_img_create(overlay, target / BASE_NAME, shape.size_bytes)
+        )
         for failure in await asyncio.gather(filling, making, return_exceptions=True):
             if failure is not None and isinstance(failure, BaseException):
                 raise failure
-        base.chmod(0o444)
-        overlay.chmod(0o444)
+        base.chmod(0o400)
+        overlay.chmod(0o400)
         record = {
             "format": BASE_FORMAT,
             "source": self.what,
             "size_bytes": shape.size_bytes,
             "uuid": shape.uuid,
         }
-        write_atomic(made / RECORD_NAME, json.dumps(record, indent=2).encode() + b"\n", mode=0o444)
+        write_atomic(made / RECORD_NAME, json.dumps(record, indent=2).encode() + b"\n", mode=0o400)
 
     async def _fill(
         self,
@@ -175,22 +198,26 @@ class BaseBuild:
         need: TreeSize,
         script: Path | None,
         write: Callable[[int], None] | None,
+        directory: Path | None,
     ) -> None:
         """Make the ext4 and finish it."""
         timeout_s = _MKE2FS_LEAST_S + need.blocks * BLOCK_BYTES / _MKE2FS_BYTES_PER_S
-        command = self.wrap(mke2fs)
-        if write is None:
-            completed = await process.run(command, timeout_s=timeout_s, check=False)
-        else:
-            completed = await _run_fed(command, write, timeout_s)
+        async with self.wrap(mke2fs, [base.parent], [directory] if directory else []) as command:
+            if write is None:
+                completed = await process.run(command, timeout_s=timeout_s, check=False)
+            else:
+                completed = await _run_fed(command, write, timeout_s)
         if completed.exit_status != 0:
             raise mke2fs_error(completed, what=self.what)
         if script is not None:
-            finished = await process.run(
-                self.wrap(build_debugfs(base, script)), timeout_s=timeout_s, check=False
-            )
+            async with self.wrap(build_debugfs(base, script), [base.parent], [script.parent]) as command:
+                finished = await process.run(command, timeout_s=timeout_s, check=False)
             if failure := debugfs_error(finished, what=self.what):
                 raise failure
+
+    async def _make_overlay(self, made: Path, qemu_img: Command) -> None:
+        async with self.wrap(qemu_img, [made], []) as command:
+            await process.run(command)
 
     def _check_room(self, scratch: Path, need: TreeSize) -> None:
         free, wanted = shutil.disk_usage(scratch).free, need.blocks * BLOCK_BYTES

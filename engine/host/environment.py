@@ -37,6 +37,17 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
+def silence_grpc() -> None:
+    """Before grpcio is imported: let it print nothing. It shows whatever the other end sends, the text of a GOAWAY for one, as
+    it came, and a box is at the other end. A value that somebody set stays."""
+    import logging
+
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    logger = logging.getLogger("grpc")
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+
+
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings in `environ` (default: of this process). An empty variable counts as unset.
 

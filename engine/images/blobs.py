@@ -17,7 +17,8 @@ _LAYOUT_FILE = b'{"imageLayoutVersion":"1.0.0"}\n'
 def ensure_layout(layout: Layout) -> None:
     """Make the directories of an OCI image layout (image-spec, image-layout.md)."""
     try:
-        (layout.images_dir / "blobs" / "sha256").mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (layout.images_dir / "blobs", layout.images_dir / "blobs" / "sha256"):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         layout.tmp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         marker = layout.images_dir / "oci-layout"
         if not marker.exists():

@@ -18,6 +18,7 @@ from engine.errors import (
     RegistryAuthError,
     UnsupportedError,
 )
+from engine.images.arrivals import LayerArrivals, NobodyWaits
 from engine.images.blobs import claim_blob, has_blob, read_blob, write_blob
 from engine.images.credentials import find_credential
 from engine.images.endpoints import Endpoint, candidates, endpoints_for
@@ -31,9 +32,9 @@ from engine.images.manifest import (
 )
 from engine.images.platforms import Platform
 from engine.images.reference import ImageReference
-from engine.images.store import ImageStore
+from engine.images.store import ImageStore, layers_of
 from engine.layout import Layout
-from engine.model import Image, PullPolicy, RuntimeConfig
+from engine.model import Image, PullPolicy, RuntimeConfig, utc_now
 from engine.progress import Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
@@ -52,11 +53,12 @@ async def pull(
     platform: str | None = None,
     policy: PullPolicy = PullPolicy.ALWAYS,
     progress: ProgressSink = ignore_progress,
+    arrivals: LayerArrivals | None = None,
 ) -> Image:
     """Make the image that `reference` means be in the store, whole, and return it.
 
     `policy`: MISSING asks a registry only for what is not here, NEVER does not ask. A short name is tried against each
-    registry to search. Raises ImageNotFoundError, RegistryAuthError, NetworkError, ImageError, InvalidArgumentError.
+    registry to search. `arrivals` is told of an image that is fetched, layer by layer. Raises ImageNotFoundError, RegistryAuthError, NetworkError, ImageError, InvalidArgumentError.
     """
     wanted = Platform.parse(platform) if platform else None
     store = ImageStore(layout)
@@ -78,7 +80,7 @@ async def pull(
     failures: list[BoxliteError] = []
     for name in names:
         try:
-            return await _pull_name(layout, store, config, name, wanted, progress)
+            return await _pull_name(layout, store, config, name, wanted, progress, arrivals or NobodyWaits())
         except (ImageNotFoundError, RegistryAuthError, NetworkError) as error:
             failures.append(error)
     raise _combined(reference, failures)
@@ -91,6 +93,7 @@ async def _pull_name(
     name: ImageReference,
     platform: Platform | None,
     progress: ProgressSink,
+    arrivals: LayerArrivals,
 ) -> Image:
     if name.is_local:
         raise ImageNotFoundError(
@@ -98,7 +101,14 @@ async def _pull_name(
             hint="`boxlite images` lists what is here; `boxlite import` or `boxlite load` brings one in",
         )
     cancelled = Event()
-    job = _Pull(layout=layout, name=name, platform=platform, progress=progress, cancelled=cancelled)
+    job = _Pull(
+        layout=layout,
+        name=name,
+        platform=platform,
+        progress=progress,
+        cancelled=cancelled,
+        arrivals=arrivals,
+    )
     try:
         for endpoint in endpoints_for(name, config.image_registries):
             found = await find_credential(name, endpoint.config, layout)
@@ -110,7 +120,9 @@ async def _pull_name(
                     manifest_digest, source_digest = await job.run()
                 except BaseException:
                     cancelled.set()
+                    await arrivals.abandon()
                     raise
+            await arrivals.finish()
             stored_as = name.with_digest(name.digest) if name.digest else name
             return await store.add(
                 manifest_digest, name=stored_as, repository=name.name, source_digest=source_digest
@@ -138,6 +150,7 @@ class _Pull:
     platform: Platform | None
     progress: ProgressSink
     cancelled: Event
+    arrivals: LayerArrivals
     clients: list[RegistryClient] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     threads: ThreadPoolExecutor | None = None
@@ -161,8 +174,16 @@ class _Pull:
         self._tell("pull", message=f"pulling {self.name.familiar}")
         manifest, manifest_digest, source_digest = await self._resolve()
         layers = {layer.digest: layer for layer in manifest.layers}
-        await self._fetch_all(list({**layers, manifest.config.digest: manifest.config}.values()), set(layers))
-        self._check_config(manifest)
+
+        def come(blob: Descriptor) -> None:
+            if blob.digest == manifest.config.digest:
+                self._check_config(manifest)
+                self.arrivals.begin(self._image(manifest, manifest_digest, source_digest))
+            if blob.digest in layers:
+                self.arrivals.arrived(blob.digest)
+
+        blobs = {manifest.config.digest: manifest.config, **layers}
+        await self._fetch_all(list(blobs.values()), set(layers), come)
         self._sum_up(len(layers))
         return manifest_digest, source_digest
 
@@ -217,7 +238,10 @@ class _Pull:
             self.threads, lambda: client.fetch_manifest(which, size_bytes=size_bytes)
         )
 
-    async def _fetch_all(self, blobs: Sequence[Descriptor], layers: Collection[str]) -> None:
+    async def _fetch_all(
+        self, blobs: Sequence[Descriptor], layers: Collection[str], come: Callable[[Descriptor], None]
+    ) -> None:
+        """Fetch the blobs, several at once, and call `come` as each is there."""
         slots = asyncio.Semaphore(_BLOBS_AT_ONCE)
 
         async def fetch(blob: Descriptor) -> None:
@@ -226,6 +250,7 @@ class _Pull:
                 was_fetched = await self._fetch(blob, "layer" if is_layer else "config")
                 if is_layer and was_fetched:
                     self.fetched.append(blob)
+                come(blob)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -261,6 +286,20 @@ class _Pull:
                 return True
             assert failure is not None
             raise failure
+
+    def _image(self, manifest: Manifest, manifest_digest: str, source_digest: str) -> Image:
+        """The image as it will be once its layers are here."""
+        document = parse_config(read_blob(self.layout, manifest.config.digest), manifest, self.name.familiar)
+        return Image(
+            reference=str(self.name),
+            manifest_digest=manifest_digest,
+            config_digest=manifest.config.digest,
+            config=document.config,
+            layers=layers_of(manifest, document),
+            size_bytes=sum(layer.size_bytes for layer in manifest.layers),
+            pulled_at=utc_now(),
+            source_digest=source_digest,
+        )
 
     def _check_config(self, manifest: Manifest) -> None:
         what = self.name.familiar

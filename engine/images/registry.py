@@ -184,7 +184,8 @@ class RegistryClient:
             else:
                 hint = 'give its authority with "ca_file" in the configuration (or "skip_verify" if you must)'
         elif isinstance(error, requests.exceptions.ProxyError):
-            hint = "check HTTPS_PROXY and NO_PROXY"
+            where += f" through the proxy {self._transport.proxy_host}"
+            hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
         else:
             hint = "check the name, that the registry runs, and this machine's network"
         return NetworkError(f"{where}: {reason}", hint=hint)

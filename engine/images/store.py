@@ -313,17 +313,21 @@ class ImageStore:
         return freed
 
 
-def _image(row: ImageRow, reference: str, manifest: Manifest, document: ConfigDocument) -> Image:
-    layers = tuple(
+def layers_of(manifest: Manifest, document: ConfigDocument) -> tuple[Layer, ...]:
+    """An image's layers, lowest first, each with its digest when decompressed."""
+    return tuple(
         Layer(digest=layer.digest, size_bytes=layer.size_bytes, media_type=layer.media_type, diff_id=diff_id)
         for layer, diff_id in zip(manifest.layers, document.diff_ids, strict=True)
     )
+
+
+def _image(row: ImageRow, reference: str, manifest: Manifest, document: ConfigDocument) -> Image:
     return Image(
         reference=reference,
         manifest_digest=row.manifest_digest,
         config_digest=row.config_digest,
         config=document.config,
-        layers=layers,
+        layers=layers_of(manifest, document),
         size_bytes=row.size_bytes,
         pulled_at=row.pulled_at,
         names=row.names,

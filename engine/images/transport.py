@@ -259,6 +259,13 @@ class RegistryTransport:
         return f"{said} the credentials of {who} from {self._credential.source}"
 
     @property
+    def proxy_host(self) -> str:
+        """The proxy that the environment names for the registry, as HOST:PORT without user and password."""
+        url = self.endpoint.base_url
+        proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+        return urlsplit(proxy or "").netloc.rpartition("@")[2]
+
+    @property
     def login_hint(self) -> str:
         if self._credential is None:
             return f"log in with `boxlite login {self.endpoint.config.host}`"

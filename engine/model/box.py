@@ -113,7 +113,8 @@ class BoxSpec:
     """What a box was asked to be. Set once at create, stored as JSON with `schema`.
 
     `entrypoint` None: the image's; `cmd` None: the image's. A box with either given is a *job box* (its
-    command is never run twice without being asked); one with neither is *resumable*.
+    command is never run twice without being asked); one with neither is *resumable*. `seccomp` empty: Docker's default
+    profile; else `unconfined` or a profile's JSON.
     """
 
     image: str | None = DEFAULT_IMAGE
@@ -142,6 +143,8 @@ class BoxSpec:
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     privileged: bool = False
+    seccomp: str = ""
+    no_new_privileges: bool = False
     read_only: bool = False
     pids_limit: int | None = None
     shm_size_bytes: int | None = None

@@ -29,6 +29,7 @@ class SecurityOptions:
     network_enabled: bool = True
     uid: int | None = None
     gid: int | None = None
+    chroot_base: str | None = None
     sandbox_profile: str | None = None
     max_open_files: int | None = 1024
     max_file_size_bytes: int | None = None

@@ -27,8 +27,11 @@ from guest.wire.flows import ICMP, Reason
 if TYPE_CHECKING:
     from engine.net.interception.interceptor import Interceptor
 
-NAME_TIMEOUT_S = 5.0
+NAME_TIMEOUT_S = 10.0
 """How long a program may take to say a name where it has to."""
+SPEECH_TIMEOUT_S = 1.0
+"""How long a refusal waits for the first bytes, which tell how to say it; on ports where clients speak first, longer."""
+CLIENT_FIRST_PORTS = frozenset({80, 443, 853, 3000, 5000, 8000, 8080, 8443, 8888})
 CONNECT_TIMEOUT_S = 10.0
 STREAM_LIMIT_BYTES = 1024 * 1024
 _HOST_ADDRESSES = ("127.0.0.1", "::1")
@@ -93,13 +96,23 @@ class Gateway:
         far = await self._connect_or_refuse(channel, attempt, decision, self._chosen(attempt))
         if far is None:
             return
+        try:
+            with self._following(channel, attempt):
+                await self._relay_watched(channel, far, attempt)
+        except OSError:
+            channel.abort()
+            far.abort()
+        finally:
+            far.close()
+
+    async def _relay_watched(self, channel: StreamChannel, far: Flow, attempt: Attempt) -> None:
         answers = asyncio.ensure_future(carry(far, channel))
         try:
             opening = await _read(channel, timeout_s=None)
             attempt = replace(attempt, hello=opening.hello, name=opening.name)
             judged = decide(self._policy, attempt)
-            if not judged.denied and await self._leads_to_denied_name(attempt):
-                judged = Decision(verdict=Verdict.DENY, reason="the address is that of a denied host")
+            if not judged.denied:
+                judged = await self._as_denied_host(attempt) or judged
             if judged.denied:
                 self._deny(attempt, judged)
                 answers.cancel()
@@ -109,23 +122,18 @@ class Gateway:
             self._allow(attempt, judged)
             await carry(channel, far)
             await answers
-        except OSError:
-            channel.abort()
-            far.abort()
         finally:
             answers.cancel()
             await asyncio.gather(answers, return_exceptions=True)
-            far.close()
-            self._count(channel, attempt)
 
-    async def _leads_to_denied_name(self, attempt: Attempt) -> bool:
-        """Is the address one that a host denied by its exact name has now?"""
+    async def _as_denied_host(self, attempt: Attempt) -> Decision | None:
+        """A denial, if the address is one that a host denied by its exact name has now."""
         for rule in self._policy.deny:
             if not rule.name or rule.wildcard or not rule.covers_port(attempt.port):
                 continue
             if attempt.address in await self._names.addresses(rule.name):
-                return True
-        return False
+                return decide(self._policy, replace(attempt, hello=Hello.NAMED, name=rule.name))
+        return None
 
     async def _carry_out(
         self, channel: StreamChannel, attempt: Attempt, decision: Decision, speech: Speech
@@ -133,6 +141,9 @@ class Gateway:
         target, refusal = await self._target(attempt, decision)
         if refusal is not None:
             self._deny(attempt, refusal)
+            if attempt.hello is Hello.UNREAD:  # it was refused unheard, but is to be told in its own words
+                first = channel.port in CLIENT_FIRST_PORTS
+                speech = (await _read(channel, NAME_TIMEOUT_S if first else SPEECH_TIMEOUT_S)).speech
             await refuse(channel, speech, refusal, _text(attempt))
             return
         if self._interceptor is not None and self._interceptor.wants(target.name, target.port):
@@ -142,12 +153,8 @@ class Gateway:
         if far is None:
             return
         self._allow(attempt, decision)
-        self._reports.counts.open_connections += 1
-        try:
+        with self._following(channel, attempt):
             await relay(channel, far)
-        finally:
-            self._reports.counts.open_connections -= 1
-            self._count(channel, attempt)
 
     async def _intercept(
         self,
@@ -158,14 +165,10 @@ class Gateway:
         target: Target,
     ) -> None:
         self._allow(attempt, decision)
-        self._reports.counts.open_connections += 1
-        try:
+        with self._following(channel, attempt):
             result = await interceptor.intercept(channel, target, lambda: connect_to(target))
-            if result.failure is not None:
-                self._reports.failed("tcp", decision, **self._of(attempt), reason=result.failure)
-        finally:
-            self._reports.counts.open_connections -= 1
-            self._count(channel, attempt)
+        if result.failure is not None:
+            self._reports.failed("tcp", decision, **self._of(attempt), reason=result.failure)
 
     async def _target(self, attempt: Attempt, decision: Decision) -> tuple[Target, Decision | None]:
         """Where an attempt that is allowed leads; or why it is refused after all."""
@@ -213,11 +216,9 @@ class Gateway:
     def _allow(self, attempt: Attempt, decision: Decision) -> None:
         self._reports.allowed("tcp", decision, **self._of(attempt))
 
-    def _count(self, channel: Channel, attempt: Attempt) -> None:
+    def _following(self, channel: Channel, attempt: Attempt) -> contextlib.AbstractContextManager[None]:
         whom = self._of(attempt)
-        self._reports.counts.add_bytes(
-            str(whom["name"] or whom["address"]), sent=channel.bytes_out, received=channel.bytes_in
-        )
+        return self._reports.counts.following(whom["name"] or whom["address"], channel)
 
     # ------------------------------------------------------------ DNS over TCP
 

@@ -18,8 +18,9 @@ MAX_HELLO_BYTES = 64 * 1024
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _ENCRYPTED_CLIENT_HELLO, _ESNI = 0, 0xFE0D, 0xFFCE
 _MAX_RECORD = 16384 + 256
-_METHOD = re.compile(rb"[A-Z!#$%&'*+.^_`|~0-9a-z-]{1,32}")
-_REQUEST_LINE = re.compile(rb"[A-Za-z!#$%&'*+.^_`|~0-9-]{1,32} \S{1,16384} HTTP/1\.[01]")
+_METHOD = re.compile(rb"[A-Z][A-Z_-]{0,31}")
+"""Methods are case-sensitive, and all there are have capitals (RFC 9110, section 9.1)."""
+_REQUEST_LINE = re.compile(rb"[A-Z][A-Z_-]{0,31} \S{1,16384} HTTP/1\.[01]")
 
 
 class Speech(StrEnum):

@@ -25,23 +25,24 @@ async def publish(mux: Mux, listener: socket.socket, port: PortSpec, reports: Re
             channel = mux.open_stream(port.box_port)
             reports.counts.add_connection(PUBLISHED)
             try:
-                await relay(channel, caller)
+                with reports.counts.following(PUBLISHED, channel):
+                    await relay(channel, caller)
             finally:
                 channel.abort()
-                reports.counts.add_bytes(PUBLISHED, sent=channel.bytes_out, received=channel.bytes_in)
 
         await asyncio.start_server(called, sock=listener, limit=1024 * 1024)
         return
     await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: _Datagrams(mux, port.box_port), sock=listener
+        lambda: _Datagrams(mux, port.box_port, reports), sock=listener
     )
 
 
 class _Datagrams(asyncio.DatagramProtocol):
     """A published UDP port: each caller's address is a flow."""
 
-    def __init__(self, mux: Mux, box_port: int) -> None:
+    def __init__(self, mux: Mux, box_port: int, reports: Reports) -> None:
         self._mux = mux
+        self._reports = reports
         self._box_port = box_port
         self._channels: dict[tuple[Any, ...], PacketChannel] = {}
         self._transport: asyncio.DatagramTransport
@@ -55,13 +56,15 @@ class _Datagrams(asyncio.DatagramProtocol):
             if len(self._channels) >= MAX_CALLERS:
                 return
             channel = self._channels[addr] = self._mux.open_packets(self._box_port)
+            self._reports.counts.add_connection(PUBLISHED)
             self._mux.spawn(self._answer(channel, addr))
         channel.give(data)
 
     async def _answer(self, channel: PacketChannel, caller: tuple[Any, ...]) -> None:
         try:
-            while (packet := await asyncio.wait_for(channel.take(), UDP_IDLE_S)) is not None:
-                self._transport.sendto(packet, caller)
+            with self._reports.counts.following(PUBLISHED, channel):
+                while (packet := await asyncio.wait_for(channel.take(), UDP_IDLE_S)) is not None:
+                    self._transport.sendto(packet, caller)
         except TimeoutError:
             pass
         finally:

@@ -49,11 +49,11 @@ async def serve_packets(
         return
     reports.allowed("udp", decision, name=name, address=text, port=channel.port)
     try:
-        while (packet := await _next(channel)) is not None:
-            transport.sendto(packet)
+        with reports.counts.following(name or text, channel):
+            while (packet := await _next(channel)) is not None:
+                transport.sendto(packet)
     finally:
         transport.close()
-        reports.counts.add_bytes(name or text, sent=channel.bytes_out, received=channel.bytes_in)
 
 
 async def _next(channel: PacketChannel) -> bytes | None:
@@ -138,7 +138,6 @@ async def serve_pings(
         answers.cancel()
         await asyncio.gather(answers, return_exceptions=True)
         pinger.close()
-        reports.counts.add_bytes(name or text, sent=channel.bytes_out, received=channel.bytes_in)
 
 
 def _open_pinger(address: Address) -> socket.socket:

@@ -7,11 +7,16 @@ that QEMU itself can sit in an empty network namespace. Documentation: passt(1).
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import NetworkError, UnsupportedError
+from engine.jailer.grants import Jail, run
+from engine.jailer.ownership import Claim
+from engine.jailer.programs import program_grants
+from engine.jailer.room import jailed
 from engine.model import PortSpec, Protocol
 from engine.net.plan import DNS_ADDRESS
 from engine.process import Command, find_program, start, terminate
@@ -23,6 +28,8 @@ from guest.wire.constants import (
     HOST_ADDRESS,
     HOST_ADDRESS6,
 )
+
+CAPABILITIES = ("CAP_NET_BIND_SERVICE", "CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 
 
 def build_passt_argv(
@@ -60,6 +67,21 @@ def build_passt_argv(
     return tuple(words)
 
 
+def passt_jail(binary: str, *, enabled: bool = True) -> Jail:
+    """A view of nothing but passt itself, in the host's network. It confines itself further before it looks at a frame:
+    a user, user namespace, empty root and seccomp filter of its own (passt(1), SECURITY). What that takes is left to it."""
+    variant = f"{binary}.avx2"  # what it becomes where the processor can
+    programs = [*program_grants(binary), *([run(variant)] if Path(variant).exists() else [])]
+    return Jail(
+        grants=tuple(programs),
+        directories=("/tmp",),  # noqa: S108  where it mounts its empty root
+        network=True,
+        enabled=enabled,
+        landlock=False,  # it forbids mounting
+        capabilities=CAPABILITIES if os.geteuid() == 0 else (),
+    )
+
+
 class Network:
     """The network of one run of a machine: a socket pair, and passt at its far end from the moment it is needed.
 
@@ -76,6 +98,8 @@ class Network:
         resolver: str | None,
         ipv6: bool,
         log_path: Path,
+        home: Path,
+        jail_enabled: bool = True,
     ) -> None:
         """`far_end` is the end of the pair that is not the machine's; it is ours from now on. Raises UnsupportedError when
         passt is not installed."""
@@ -88,9 +112,14 @@ class Network:
             )
         self._published = bool(ports)
         self._log_path = log_path
+        self._home = home
+        self._claim = Claim.of() if os.geteuid() == 0 else None
+        self._jail = passt_jail(binary, enabled=jail_enabled)
         self._argv = build_passt_argv(
             binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver, ipv6=ipv6
         )
+        if self._claim is not None:
+            self._argv += ("--runas", f"{self._claim.identity.uid}:{self._claim.identity.gid}")
         self._process: asyncio.subprocess.Process | None = None
 
     async def open(self) -> None:
@@ -116,11 +145,14 @@ class Network:
             self._far_end.close()
         if self._process is not None:
             await terminate(self._process, grace_s=0.5)
+        if self._claim is not None:
+            self._claim.close()
 
     async def _start(self) -> None:
         command = Command(argv=self._argv, pass_fds=(self._far_end.fileno(),))
         try:
-            self._process = await start(command, log_path=self._log_path)
+            async with jailed(command, self._jail, home=self._home) as wrapped:
+                self._process = await start(wrapped, log_path=self._log_path)
         except OSError as error:
             raise NetworkError(f"passt could not be started: {error.strerror}") from error
         finally:

@@ -215,6 +215,8 @@ def _decide_address(policy: Policy, attempt: Attempt, address: Address) -> Decis
         return _denied_by(denied)
     allowed = _by_address(policy.allow, attempt, address)
     if attempt.way is Way.ANSWER:
+        if attempt.port is None:  # to a question: which port it will be is not known yet
+            allowed = next((rule for rule in policy.allow if rule.covers_address(address)), None)
         if allowed is None and policy.allow and is_private(address):
             return _deny("a name may not lead to a private address", remedy=f"--allow-net {address}")
         return Decision(verdict=Verdict.ALLOW, rule=_flag("--allow-net", allowed))

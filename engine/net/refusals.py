@@ -10,7 +10,7 @@ from engine.net.mux import StreamChannel
 from engine.net.policy import Decision
 from guest.wire.flows import Reason
 
-LINGER_S = 1.0
+LINGER_S = 5.0
 """How long a program has to read its refusal before the connection is reset."""
 
 _TLS_ALERT = bytes((21, 3, 3, 0, 2, 2, 49))

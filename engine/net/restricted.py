@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.errors import NetworkError, RpcTransportError
+from engine.jailer.grants import Jail
+from engine.jailer.room import jailed
 from engine.model import PortSpec, Protocol
 from engine.net.plan import GatewayPlan, Restriction, bind_port
 from engine.net.secrets import SecretsGrant
@@ -24,7 +26,8 @@ _SOURCE_ROOT = str(Path(__file__).parents[2])
 class RestrictedNetwork:
     """The gateway of one run of a machine. `far_end` is the end of its network port that is not the machine's.
 
-    `on_denial` is called with the fields of a connection's entry; `wrap` puts the gateway into a jail.
+    `on_denial` is called with the fields of a connection's entry; `jail` is what the gateway may see;
+    `home` the home directory.
     """
 
     def __init__(
@@ -38,7 +41,8 @@ class RestrictedNetwork:
         own_log_path: Path,
         on_denial: Callable[[dict[str, str]], None],
         secrets: SecretsGrant | None = None,
-        wrap: Callable[[Command], Command] = lambda command: command,
+        jail: Jail,
+        home: Path,
     ) -> None:
         self._restriction = restriction
         self._ports = tuple(ports)
@@ -47,7 +51,8 @@ class RestrictedNetwork:
         self._own_log_path = own_log_path
         self._on_denial = on_denial
         self._secrets = secrets
-        self._wrap = wrap
+        self._jail = jail
+        self._home = home
         self._far_end = far_end
         self._process: asyncio.subprocess.Process | None = None
         self._control: asyncio.StreamWriter | None = None
@@ -83,7 +88,8 @@ class RestrictedNetwork:
                 listeners=tuple((listener.fileno(), port) for listener, port in listeners),
                 secrets=self._secrets,
             )
-            self._process = await start(self._wrap(command), log_path=self._own_log_path)
+            async with jailed(command, self._jail, home=self._home) as wrapped:
+                self._process = await start(wrapped, log_path=self._own_log_path)
             ours.setblocking(False)
             self._reader, self._control = await asyncio.open_unix_connection(sock=ours)
             document = pickle.dumps(plan)

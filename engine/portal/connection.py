@@ -15,15 +15,22 @@ import struct
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 from engine.errors import RpcTransportError
 from engine.fsutil import try_lock
+from engine.portal.frames import FrameGuard
 from guest.wire.constants import FLUSH_BYTES, HELLO_MAGIC, NONCE_BYTES, PORTAL_PORTS, REPLY_MAGIC
 
 RELAY_CHUNK_BYTES = 256 * 1024
 HELLO_PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """How long each hello waits for its answer before the port is flushed and greeted again."""
+MAX_STALE_BYTES = 64 * 1024 * 1024
+"""How much an earlier client may have left behind. QEMU and the guest's kernel hold less than one; a guest that sends more
+has nothing to say."""
+LEASE_RETRY_S = 0.02
+MAX_LEASE_RETRY_S = 0.2
 
 
 class PortLease:
@@ -40,25 +47,20 @@ class PortLease:
 
 
 async def lease_port(sockets_dir: Path) -> PortLease:
-    """Take a free port; when all are taken, wait for one."""
-    for number in range(PORTAL_PORTS):
-        lock = try_lock(sockets_dir / f"portal-{number}.lock")
-        if lock is not None:
-            return PortLease(number, lock)
-    number = secrets.randbelow(PORTAL_PORTS)
-    return PortLease(number, await asyncio.to_thread(_wait_lock, sockets_dir / f"portal-{number}.lock"))
+    """Take a free port; when all are taken, wait for one. Waiting can be cancelled: flock(2) itself could not be."""
+    delay_s = LEASE_RETRY_S
+    while True:
+        for number in range(PORTAL_PORTS):
+            lock = try_lock(sockets_dir / f"portal-{number}.lock")
+            if lock is not None:
+                return PortLease(number, lock)
+        await asyncio.sleep(delay_s)
+        delay_s = min(delay_s * 1.5, MAX_LEASE_RETRY_S)
 
 
-def _wait_lock(path: Path) -> int:
-    import fcntl
-
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    return fd
-
-
-def greet(port: socket.socket) -> None:
-    """Exchange the nonce, so that no byte of an earlier client is taken for ours, in either direction. Blocks.
+def greet(port: socket.socket, magic: bytes = HELLO_MAGIC, ticket: bytes = b"") -> None:
+    """Exchange the nonce, so that no byte of an earlier client is taken for ours, in either direction. Blocks. A lane has a
+    magic of its own and a ticket behind the nonce.
 
     Raises RpcTransportError when the machine does not answer or goes away.
     """
@@ -67,17 +69,11 @@ def greet(port: socket.socket) -> None:
             NONCE_BYTES
         )  # a new one each time: late answers to earlier hellos are not for us
         answer = REPLY_MAGIC + nonce
-        window = b""
+        deadline = time.monotonic() + patience_s
         port.settimeout(patience_s)
         try:
-            port.sendall((b"" if attempt == 0 else bytes(FLUSH_BYTES)) + HELLO_MAGIC + nonce)
-            while answer not in window:
-                # Byte-exact: nothing after the answer may be taken in, it belongs to HTTP/2.
-                wanted = len(answer) if not window else _missing(window, answer)
-                chunk = port.recv(wanted)
-                if not chunk:
-                    raise RpcTransportError("the machine closed the connection")
-                window = (window + chunk)[-len(answer) :]
+            port.sendall((b"" if attempt == 0 else bytes(FLUSH_BYTES)) + magic + nonce + ticket)
+            _await_answer(port, answer, deadline)
         except TimeoutError:
             continue
         except OSError as error:
@@ -88,6 +84,27 @@ def greet(port: socket.socket) -> None:
         f"the machine's agent did not answer within {sum(HELLO_PATIENCE_S):g} s",
         hint="`boxlite logs --console BOX` shows what the machine printed",
     )
+
+
+def _await_answer(port: socket.socket, answer: bytes, deadline: float) -> None:
+    """Read up to the end of `answer` and not a byte further: what follows belongs to HTTP/2.
+
+    Raises TimeoutError at the deadline, however busily the machine sends something else.
+    """
+    window = b""
+    stale_bytes = 0
+    while answer not in window:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        port.settimeout(left_s)
+        chunk = port.recv(len(answer) if not window else _missing(window, answer))
+        if not chunk:
+            raise RpcTransportError("the machine closed the connection")
+        stale_bytes += len(chunk)
+        if stale_bytes > MAX_STALE_BYTES:
+            raise RpcTransportError("the machine sends without end and does not answer")
+        window = (window + chunk)[-len(answer) :]
 
 
 def _missing(window: bytes, answer: bytes) -> int:
@@ -117,7 +134,7 @@ class Relay:
                 return
             self._client = client
             threading.Thread(target=_pump, args=(client, self._port), name="portal-send", daemon=True).start()
-            _pump(self._port, client)
+            _pump(self._port, client, FrameGuard())
 
     def close(self) -> None:
         self._closing = True
@@ -151,12 +168,14 @@ def _is_own_process(client: socket.socket) -> bool:
     return bool(struct.unpack("3i", credentials)[0] == os.getpid())
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Copy until either side ends, then end both."""
+def _pump(source: socket.socket, sink: socket.socket, guard: FrameGuard | None = None) -> None:
+    """Copy until either side ends, or `guard` refuses what comes; then end both."""
     buffer = bytearray(RELAY_CHUNK_BYTES)
     view = memoryview(buffer)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RpcTransportError):
         while size := source.recv_into(buffer):
+            if guard is not None:
+                guard.check(view[:size])
             sink.sendall(view[:size])
     for end in (source, sink):
         with contextlib.suppress(OSError):

@@ -3,61 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from engine.errors import InvalidStateError, PortalError, RpcTransportError
+from engine.errors import InvalidStateError, RpcTransportError
 from engine.model import ExitStatus, TerminalSize
-from engine.portal.failures import printable, translated
+from engine.portal.failures import translated
+from engine.portal.input import InputSender
+from engine.portal.output import OutputStream, read_outputs
+from engine.shown import printable
 from guest.wire import portal_pb2 as wire
-from guest.wire.constants import OUTPUT_CHUNK_BYTES
 
 if TYPE_CHECKING:
     from engine.portal.session import GuestSession
-
-QUEUED_CHUNKS = 8
-STDOUT, STDERR = wire.Output.STDOUT, wire.Output.STDERR
-
-
-class OutputStream(AsyncIterator[bytes]):
-    """One output stream: an async iterator of bytes. They come in order and without gaps; when some are missing at the
-    end, iterating raises PortalError instead of ending quietly."""
-
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-        self._chunks: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(QUEUED_CHUNKS)
-        self._over = False
-        self.received_bytes = 0
-        self.wanted = False
-        self.ended = False
-
-    async def __anext__(self) -> bytes:
-        if self._over:
-            raise StopAsyncIteration
-        self.wanted = True
-        self._execution.attach()
-        chunk = await self._chunks.get()
-        if isinstance(chunk, bytes):
-            return chunk
-        self._over = True
-        raise StopAsyncIteration if chunk is None else chunk
-
-    async def put(self, message: wire.Output) -> None:
-        if message.end:
-            self.ended = True
-            lost = message.offset - self.received_bytes
-            await self.finish(
-                PortalError(f"{lost} bytes of output were lost", operation="exec") if lost else None
-            )
-            return
-        self.received_bytes = message.offset + len(message.data)
-        if self.wanted and message.data:
-            await self._chunks.put(message.data)
-
-    async def finish(self, error: BaseException | None) -> None:
-        if self.wanted:
-            await self._chunks.put(error)
 
 
 class Execution:
@@ -73,21 +31,21 @@ class Execution:
         execution_id: str,
         *,
         tty: bool = False,
+        stdin: bool = False,
         recorded_end: Callable[[], Awaitable[ExitStatus | None]] | None = None,
     ) -> None:
         self._session = session
         self.id = execution_id
         self.tty = tty
-        self.stdout = OutputStream(self)
-        self.stderr = OutputStream(self)
+        self.takes_input = stdin
+        self.stdout = OutputStream(self.attach)
+        self.stderr = OutputStream(self.attach)
         self.released = False
         self._recorded_end = recorded_end
         self._reader: asyncio.Task[None] | None = None
         self._status: asyncio.Future[ExitStatus | None] = asyncio.get_running_loop().create_future()
         self._waiter: asyncio.Task[ExitStatus] | None = None
-        self._input: asyncio.Queue[bytes | None] | None = None
-        self._sender: asyncio.Task[None] | None = None
-        self._input_ended: BaseException | None = None
+        self._input = InputSender(session, execution_id)
 
     def attach(self, *, keep: bool = False) -> None:
         """Begin to read the outputs. Idempotent. With `keep` both streams wait for whoever iterates them; otherwise what
@@ -98,21 +56,10 @@ class Execution:
             self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        request = wire.AttachRequest(execution_id=self.id)
         try:
-            with translated("attach"):
-                async for message in self._session.attach(request):
-                    if message.HasField("status"):
-                        self._status.set_result(exit_status(message.status))
-                        continue
-                    await (self.stdout if message.stream == STDOUT else self.stderr).put(message)
-            if not (self.stdout.ended and self.stderr.ended):
-                raise PortalError("the output ended early", operation="attach")
-        except Exception as error:
-            for stream in (self.stdout, self.stderr):
-                if not stream.ended:
-                    stream.ended = True
-                    await stream.finish(error)  # for whoever reads
+            status = await read_outputs(self._session, self.id, self.stdout, self.stderr)
+            if not self._status.done() and status is not None:
+                self._status.set_result(exit_status(status))
         finally:
             if not self._status.done():
                 self._status.set_result(None)
@@ -151,39 +98,11 @@ class Execution:
 
     async def write_stdin(self, data: bytes) -> None:
         """Send bytes; waits while the command does not read. Raises BrokenPipeError when it will not read any more."""
-        if self._input is None:
-            self._input = asyncio.Queue(1)
-            self._sender = asyncio.create_task(self._send(self._input))
-        for start in range(0, len(data), OUTPUT_CHUNK_BYTES):
-            await self._offer(self._input, data[start : start + OUTPUT_CHUNK_BYTES])
+        await self._input.write(data)
 
     async def close_stdin(self) -> None:
         """The command reads end of file after what was written. Idempotent."""
-        if self._input is None:
-            await self.write_stdin(b"")
-            self._input = self._input or asyncio.Queue(1)
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._send(self._input))
-        if not self._sender.done():
-            with contextlib.suppress(BrokenPipeError):
-                await self._offer(self._input, None)
-
-    async def _offer(self, queue: asyncio.Queue[bytes | None], item: bytes | None) -> None:
-        assert self._sender is not None
-        put = asyncio.create_task(queue.put(item))
-        await asyncio.wait((put, self._sender), return_when=asyncio.FIRST_COMPLETED)
-        if not put.done():
-            put.cancel()
-            raise BrokenPipeError("the command does not read its input any more")
-
-    async def _send(self, queue: asyncio.Queue[bytes | None]) -> None:
-        async def messages() -> AsyncIterator[wire.Input]:
-            yield wire.Input(execution_id=self.id, close_at_end=True)
-            while (data := await queue.get()) is not None:
-                yield wire.Input(data=data)
-
-        with contextlib.suppress(PortalError), translated("write stdin"):
-            await self._session.send_input(messages())
+        await self._input.close()
 
     async def signal(self, signum: int) -> None:
         """Send a signal to the command's process. One that has ended is left in peace."""
@@ -212,7 +131,7 @@ class Execution:
 
     async def close(self) -> None:
         """Stop following it; the command itself goes on."""
-        tasks = [task for task in (self._reader, self._waiter, self._sender) if task is not None]
+        tasks = [task for task in (self._reader, self._waiter, self._input.task) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

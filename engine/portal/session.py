@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engine.errors import RpcTransportError
+from google.protobuf.message import DecodeError
+
+from engine import host
+from engine.errors import RpcError, RpcTransportError
 from engine.portal.connection import Relay, greet, lease_port
 from engine.portal.failures import translated
 from engine.sockets import connect_unix
@@ -18,9 +21,12 @@ if TYPE_CHECKING:
     from grpc.aio import Channel
 
 PACKAGE = "boxlite.v1"
+MAX_METADATA_BYTES = 32 * 1024
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
     ("grpc.http2.bdp_probe", 0),
@@ -31,6 +37,11 @@ CHANNEL_OPTIONS = (
 )
 
 
+DEADLINES_S = {"Boot": 90.0, "Exec": 60.0, "Kill": 30.0, "ResizeTty": 30.0}
+"""How long an agent may take over a call whose caller names no deadline of its own. Streams have none, nor has waiting for a
+command's end."""
+
+
 class _Message(Protocol):
     def SerializeToString(self) -> bytes: ...  # noqa: N802  protobuf's name
 
@@ -39,20 +50,66 @@ def _serialize(message: _Message) -> bytes:
     return message.SerializeToString()
 
 
+def _parser(kind: type[Any]) -> Callable[[bytes], Any]:
+    """A parser that returns None for what is no message of its kind: grpcio would print a traceback."""
+
+    def parse(data: bytes) -> Any:
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            return None
+
+    return parse
+
+
+def _checked(message: Any) -> Any:
+    if message is None:
+        raise RpcError("the agent sent something that is not an answer")
+    return message
+
+
+def _ask(call: Callable[..., Any], deadline_s: float | None) -> Callable[..., Any]:
+    """A call that is answered once, within `deadline_s` unless the caller names another time."""
+
+    async def ask(request: Any, *, timeout: float | None = deadline_s) -> Any:
+        return _checked(await call(request, timeout=timeout))
+
+    return ask
+
+
+def _follow(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call that is answered by a stream."""
+
+    async def follow(request: Any) -> AsyncIterator[Any]:
+        answer = call(request)
+        try:
+            async for message in answer:
+                yield _checked(message)
+        finally:
+            answer.cancel()
+
+    return follow
+
+
 class GuestSession:
     """The agent's calls, one method each (see guest/wire/portal.proto for what they mean).
 
-    Many calls may be under way at once; they share the connection. Errors are grpcio's: callers in this room wrap
-    them with `translated`.
+    Many calls may be under way at once; they share the connection. `sockets_dir` is where lanes are opened. Errors are
+    grpcio's: callers in this room wrap them with `translated`.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, sockets_dir: Path) -> None:
+        self.sockets_dir = sockets_dir
+
         def call(kind: Callable[..., Any], service: str, method: str, reply: type[Any]) -> Any:
-            return kind(
+            made = kind(
                 f"/{PACKAGE}.{service}/{method}",
                 request_serializer=_serialize,
-                response_deserializer=reply.FromString,
+                response_deserializer=_parser(reply),
             )
+            if kind == channel.unary_stream:
+                return _follow(made)
+            return _ask(made, DEADLINES_S.get(method))
 
         unary = channel.unary_unary
         self.boot = call(unary, "Guest", "Boot", wire.BootReply)
@@ -71,7 +128,11 @@ class GuestSession:
         self.upload = call(channel.stream_unary, "Files", "Upload", wire.UploadReply)
         self.download = call(channel.unary_stream, "Files", "Download", wire.DownloadChunk)
         self.stat = call(unary, "Files", "Stat", wire.StatReply)
-        self.tunnel = call(channel.stream_stream, "Tunnels", "Connect", wire.TunnelChunk)
+        self.tunnel = channel.stream_stream(
+            f"/{PACKAGE}.Tunnels/Connect",
+            request_serializer=_serialize,
+            response_deserializer=_parser(wire.TunnelChunk),
+        )
 
 
 @contextlib.asynccontextmanager
@@ -88,13 +149,14 @@ async def open_session(sockets_dir: Path) -> AsyncIterator[GuestSession]:
             asyncio.to_thread(_connect, sockets_dir / f"portal-{lease.number}.sock")
         )
         await asyncio.sleep(0)  # let it begin: the import takes as long as the agent's answer
+        host.silence_grpc()
         import grpc
 
         relay = Relay(await connecting)
         try:
             channel = grpc.aio.insecure_channel(relay.target, options=CHANNEL_OPTIONS)
             try:
-                yield GuestSession(channel)
+                yield GuestSession(channel, sockets_dir)
             finally:
                 await channel.close()
         finally:

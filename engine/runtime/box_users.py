@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import os
 from collections.abc import Iterator
 
-from engine.errors import NotFoundError, PortalError
+from engine.errors import DeadlineError, NotFoundError, PortalError
 from engine.model import BoxRecord
 from engine.portal.files import download, stat_file
 from engine.portal.session import GuestSession
 from engine.runtime import images
 from engine.runtime.context import Context
+from engine.runtime.tar_entries import checked_entries, parsing
 
 MAX_TABLE_BYTES = 1024 * 1024
 """Longest /etc/passwd or /etc/group that is read."""
+READ_TIMEOUT_S = 30.0
+MAX_ID_DIGITS = 10
 
 
 async def owner_in_box(context: Context, record: BoxRecord, session: GuestSession) -> tuple[int, int]:
@@ -40,7 +45,9 @@ async def owner_in_box(context: Context, record: BoxRecord, session: GuestSessio
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and int(text) < 2**32 - 1 else None
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS):
+        return None
+    return int(text) if int(text) < 2**32 - 1 else None
 
 
 def _fields(table: bytes) -> Iterator[list[str]]:
@@ -55,17 +62,23 @@ async def _read(session: GuestSession, path: bytes) -> bytes:
     found = await stat_file(session, path, follow_link=True)
     if not found.exists or found.is_directory or found.size_bytes > MAX_TABLE_BYTES:
         return b""
-    stream = b""
+    stream = bytearray()
     try:
-        async for chunk in download(session, found.resolved, name=b"table", follow_link=False):
-            stream += chunk
-            if len(stream) > 2 * MAX_TABLE_BYTES:
-                return b""
-        with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            async for chunk in download(session, found.resolved, name=b"table", follow_link=False):
+                stream += chunk
+                if len(stream) > 2 * MAX_TABLE_BYTES:
+                    return b""
+        with (
+            parsing(),
+            tarfile.open(fileobj=io.BytesIO(stream), mode="r:", tarinfo=checked_entries()) as archive,
+        ):
             member = archive.next()
             file = None if member is None or not member.isreg() else archive.extractfile(member)
             return b"" if file is None else file.read(MAX_TABLE_BYTES)
     except NotFoundError:
         return b""
+    except TimeoutError as error:
+        raise DeadlineError(f"the box did not send its {os.fsdecode(path)}", operation="cp") from error
     except tarfile.TarError as error:
         raise PortalError(f"the box did not send a tar stream: {error}", operation="cp") from error

@@ -9,7 +9,7 @@ from engine.runtime import images, records
 from engine.runtime.capabilities import effective_capabilities
 from engine.runtime.context import Context
 from engine.runtime.requests import container_argv
-from engine.runtime.support import refuse_unsupported
+from engine.runtime.support import check_support
 
 
 async def create_box(
@@ -17,7 +17,7 @@ async def create_box(
 ) -> BoxRecord:
     """Raises AlreadyExistsError for a taken name, ImageError and its kind when the image cannot be had, InvalidArgumentError
     and UnsupportedError for what could not be run."""
-    refuse_unsupported(spec)
+    check_support(spec, context.progress)
     effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
     if spec.secrets:
         from engine.runtime.secrets import check_values

@@ -18,6 +18,8 @@ from engine.fsutil import remove_tree, storage_error, try_lock
 from engine.layout import BoxLayout
 from engine.model import BOX_ID_PATTERN
 from engine.runtime.context import Context
+from engine.shim.usual import DIRECTORY_PREFIX
+from engine.vmm.leftovers import kill_leftovers
 
 GONE_PREFIX = ".gone-"
 _TRIES_S = 0.01
@@ -58,6 +60,7 @@ async def new_directory(box: BoxLayout) -> AsyncIterator[None]:
 async def sweep_strays(context: Context, known: Collection[str] | None = None) -> None:
     """Delete directories of boxes that are not on record (`known`: the ids that are) and that nobody is making. What
     cannot be deleted is left for the next time."""
+    await _sweep_head_starts(context)
     try:
         names = set(os.listdir(context.layout.boxes_dir))
     except OSError:
@@ -70,6 +73,20 @@ async def sweep_strays(context: Context, known: Collection[str] | None = None) -
                 await asyncio.to_thread(remove_tree, path)
             elif BOX_ID_PATTERN.fullmatch(name):
                 await _clear_away(context, name, path)
+
+
+async def _sweep_head_starts(context: Context) -> None:
+    """End and remove machines that nobody had claimed when their shim was killed (engine.shim.usual)."""
+    tmp_dir = context.layout.tmp_dir
+    with contextlib.suppress(OSError):
+        for name in os.listdir(tmp_dir):
+            if not name.startswith(DIRECTORY_PREFIX) or (lock := try_lock(tmp_dir / name / "lock")) is None:
+                continue
+            try:
+                await asyncio.to_thread(kill_leftovers, tmp_dir / name)
+                await asyncio.to_thread(remove_tree, tmp_dir / name)
+            finally:
+                os.close(lock)
 
 
 async def _clear_away(context: Context, box_id: str, path: Path) -> None:

@@ -20,7 +20,6 @@ from engine.vmm.guest_image import find_guest_image
 YOUNG_S = 600.0
 """Half-made things younger than this may still be in the making."""
 TEMPLATES_CAP_BYTES = 8 * 1024**3
-IMAGES_CAP_BYTES = 40 * 1024**3
 PRUNED = (BoxStatus.STOPPED, BoxStatus.FAILED)
 
 
@@ -244,13 +243,6 @@ async def prune_images(
         )
         for one in gone
     ]
-
-
-async def trim_images(context: Context, *, above_bytes: int = IMAGES_CAP_BYTES) -> list[Reclaimable]:
-    """When images take more than that, forget those that lost their name to newer ones and that no box is made from."""
-    if await asyncio.to_thread(disk_usage_bytes, context.layout.images_dir) <= above_bytes:
-        return []
-    return await prune_images(context, named_too=False, dry_run=False)
 
 
 async def prunable_boxes(context: Context) -> list[BoxRecord]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.disks.base import base_key, ensure_base, ensure_base_from_rootfs, find_base
 from engine.disks.release import CAP_BYTES, remove_idle_bases, touch_base, using_bases
@@ -24,7 +26,11 @@ from engine.model import (
     RootfsDisk,
     utc_now,
 )
+from engine.runtime.assembly import Assembly
 from engine.runtime.context import Context
+
+if TYPE_CHECKING:
+    from engine.disks.build import Wrap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +49,9 @@ async def source_for_spec(context: Context, spec: BoxSpec, policy: PullPolicy) -
     for it goes again when that fails. Raises ImageError and its kinds, NotFoundError for a rootfs path."""
     if spec.rootfs is None:
         assert spec.image is not None
-        yield _source(await pull(context, spec.image, platform=spec.platform, policy=policy))
+        size_gb = spec.disk_size_gb or DEFAULT_DISK_SIZE_GB
+        image = await pull(context, spec.image, platform=spec.platform, policy=policy, size_gb=size_gb)
+        yield _source(image)
         return
     made: list[str] = []
     try:
@@ -51,6 +59,7 @@ async def source_for_spec(context: Context, spec: BoxSpec, policy: PullPolicy) -
             disk = await ensure_base_from_rootfs(
                 context.layout,
                 Path(spec.rootfs),
+                wrap=_wrap_for(spec, Path(spec.rootfs)),
                 size_gb=spec.disk_size_gb or DEFAULT_DISK_SIZE_GB,
                 config=context.config,
                 progress=context.progress,
@@ -97,7 +106,12 @@ async def base_of_box(context: Context, record: BoxRecord) -> RootfsDisk:
     is_new = not (layout.bases_dir / base_key(image.manifest_digest, size_gb)).exists()
     async with using_bases(layout):
         disk = await ensure_base(
-            layout, image, size_gb=size_gb, config=context.config, progress=context.progress
+            layout,
+            image,
+            size_gb=size_gb,
+            config=context.config,
+            progress=context.progress,
+            wrap=_wrap_for(record.spec),
         )
     if is_new:
         await remove_idle_bases(layout, context.store, above_bytes=CAP_BYTES)
@@ -105,8 +119,27 @@ async def base_of_box(context: Context, record: BoxRecord) -> RootfsDisk:
     return disk
 
 
-async def pull(context: Context, reference: str, *, platform: str | None, policy: PullPolicy) -> Image:
-    """Have the image in the store, from wherever the reference says."""
+def _wrap_for(spec: BoxSpec, rootfs: Path | None = None) -> Wrap | None:
+    """What jails the programs that make a disk: their usual jail (None), or nothing where that was asked for by name, or
+    where root copies a directory that holds other people's files: without its capabilities it could not read them."""
+    copies_others = rootfs is not None and rootfs.is_dir() and os.geteuid() == 0
+    if spec.security.jailer_enabled and not copies_others:
+        return None
+    from engine.disks.build import no_wrap
+
+    return no_wrap
+
+
+async def pull(
+    context: Context,
+    reference: str,
+    *,
+    platform: str | None,
+    policy: PullPolicy,
+    size_gb: int = DEFAULT_DISK_SIZE_GB,
+) -> Image:
+    """Have the image in the store, from wherever the reference says. With one that comes from a registry comes its base
+    of that size, so that its first box starts like every other."""
     local = parse_local_source(reference)
     if local is not None:
         return await _pull_from_local(context, local, platform, policy)
@@ -118,9 +151,10 @@ async def pull(context: Context, reference: str, *, platform: str | None, policy
         platform=platform,
         policy=policy,
         progress=context.progress,
+        arrivals=Assembly(context, size_gb=size_gb),
     )
     if image.pulled_at >= begun:
-        from engine.runtime.housekeeping import trim_images
+        from engine.runtime.trimming import trim_images
 
         await trim_images(context)
     return image

@@ -18,7 +18,7 @@ from engine.model import BoxRecord, BoxSpec, BoxState, BoxStatus, utc_now
 from engine.process import is_alive
 from engine.runtime.context import Context
 from engine.runtime.directories import make_directories, new_directory, sweep_strays
-from engine.vmm.leftovers import kill_leftovers
+from engine.vmm.leftovers import kill_leftovers_of_box
 
 ACTIVE = (BoxStatus.RUNNING, BoxStatus.STOPPING, BoxStatus.PAUSED)
 LOST_CODE = 137
@@ -38,7 +38,7 @@ async def settle(context: Context, record: BoxRecord) -> BoxRecord:
     """The record as it is in truth: an active box whose shim is gone (killed, host rebooted) becomes stopped."""
     if not record.status.is_active or has_process(record):
         return record
-    await asyncio.to_thread(kill_leftovers, context.layout.box(record.id).mounts_dir)
+    await asyncio.to_thread(kill_leftovers_of_box, context.layout.box(record.id))
     try:
         return await context.store.transition(
             record.id,
@@ -150,7 +150,8 @@ async def box_lock(
         try:
             lock = try_lock(path)
         except FileNotFoundError:
-            await context.store.get(record.id)  # NotFoundError: it was removed
+            if await context.store.find(record.id) is None:
+                raise _gone(record, operation) from None
             make_directories(context.layout.box(record.id))
             continue
         if lock is not None:
@@ -168,13 +169,20 @@ async def box_lock(
         os.close(lock)
 
 
+def _gone(record: BoxRecord, operation: str) -> NotFoundError:
+    """Somebody else removed it: by the name that people gave."""
+    return NotFoundError(
+        f"no such box: {record.name}", hint="`boxlite ls -a` shows every box", operation=operation
+    )
+
+
 async def remove_box(context: Context, record: BoxRecord, *, patience_s: float = LOCK_TIMEOUT_S) -> None:
     """Forget an inactive box and delete what it had. Raises NotFoundError when somebody else was faster."""
     async with box_lock(context, record, "rm", patience_s=patience_s):
         try:
             await context.store.remove(record.id)
         except NotFoundError:
-            raise NotFoundError(f"no such box: {record.name}", operation="rm") from None
+            raise _gone(record, "rm") from None
         except BoxliteError as error:
             raise error.at(box=record.name, operation="rm") from None
         await asyncio.to_thread(discard_tree, context.layout.box(record.id).root, context.layout.tmp_dir)

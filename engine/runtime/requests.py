@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Sequence
 
+from engine import host
 from engine.errors import InvalidArgumentError
 from engine.model import (
     BoxRecord,
@@ -21,6 +22,7 @@ from engine.model import (
 from engine.net.plan import DNS_ADDRESS, HOST_ALIAS, mac_of
 from engine.runtime.capabilities import effective_capabilities
 from engine.runtime.restrictions import is_restricted
+from engine.seccomp.container import container_filter
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import (
     BOX_ADDRESS,
@@ -131,6 +133,7 @@ def container_init_request(
     for a command then waits for the execs the box was made for, instead of ending at once.
     """
     spec = record.spec
+    capabilities = effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
     return wire.ContainerInitRequest(
         argv=container_argv(spec, config),
         env=container_env(spec, config, hostname=hostname_of(record)),
@@ -141,7 +144,11 @@ def container_init_request(
         stdin=spec.stdin_open or not (attached or spec.is_job),
         size=_size(size),
         mounts=mounts,
-        capabilities=effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged),
+        capabilities=capabilities,
+        seccomp_filter=container_filter(
+            spec.seccomp, capabilities, privileged=spec.privileged, arch=host.machine_arch()
+        ),
+        no_new_privileges=spec.no_new_privileges,
         privileged=spec.privileged,
         read_only=spec.read_only,
         pids_limit=spec.pids_limit or 0,

@@ -13,6 +13,7 @@ from engine.fsutil import tail_lines
 from engine.model import BoxRecord, BoxStatus, ExecSpec, ExitStatus
 from engine.portal.execution import Execution
 from engine.portal.failures import translated
+from engine.portal.listing import get_session
 from engine.portal.session import GuestSession, open_session
 from engine.runtime.context import Context
 from engine.runtime.records import get_box
@@ -73,7 +74,7 @@ async def explain_loss(context: Context, record: BoxRecord, error: BoxliteError)
 async def executing(context: Context, record: BoxRecord, spec: ExecSpec) -> AsyncIterator[Execution]:
     """Run a further command. Leaving the context while it runs kills it, unless the spec says detach."""
     async with session_with(context, record, "exec") as session:
-        execution = Execution(session, secrets.token_hex(16), tty=spec.tty)
+        execution = Execution(session, secrets.token_hex(16), tty=spec.tty, stdin=spec.stdin)
         try:
             with translated("exec"):
                 await session.exec(exec_request(spec, execution.id))
@@ -88,15 +89,25 @@ async def executing(context: Context, record: BoxRecord, spec: ExecSpec) -> Asyn
 
 
 @contextlib.asynccontextmanager
-async def attached(context: Context, record: BoxRecord) -> AsyncIterator[Execution]:
-    """The main command of a running box; what it printed last (256 KiB a stream) comes first."""
+async def attached(
+    context: Context, record: BoxRecord, execution_id: str | None = None
+) -> AsyncIterator[Execution]:
+    """The main command of a running box, or with an id (or its beginning) one that exec added, also one that has ended;
+    what it printed last (256 KiB a stream) comes first."""
     async with session_with(context, record, "attach") as session:
-        execution = Execution(
-            session,
-            MAIN_EXECUTION,
-            tty=record.spec.tty,
-            recorded_end=functools.partial(recorded_end, context, record),
-        )
+        if execution_id is None or execution_id in (record.id, MAIN_EXECUTION):
+            execution = Execution(
+                session,
+                MAIN_EXECUTION,
+                tty=record.spec.tty,
+                stdin=record.spec.stdin_open,
+                recorded_end=functools.partial(recorded_end, context, record),
+            )
+        else:
+            chosen = await get_session(session, execution_id)
+            execution = Execution(
+                session, chosen.id, tty=chosen.tty, stdin=chosen.stdin and chosen.exit_code is None
+            )
         try:
             yield execution
         finally:

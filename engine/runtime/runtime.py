@@ -253,15 +253,14 @@ class Runtime:
 
     # ------------------------------------------------------------ in a running box
 
-    def attach(self, ref: str) -> contextlib.AbstractAsyncContextManager[Execution]:
-        """The main command of a running box; what it printed last comes first. A stopped resumable box is started."""
-        return self._attach(ref)
-
     @contextlib.asynccontextmanager
-    async def _attach(self, ref: str) -> AsyncIterator[Execution]:
+    async def attach(self, ref: str, execution_id: str | None = None) -> AsyncIterator[Execution]:
+        """The main command of a running box, or the one with the id (or its beginning); what it printed last comes first.
+        A stopped resumable box is started."""
         from engine.runtime import running
 
-        async with running.attached(self._context, await self._ready_for(ref, "attach")) as execution:
+        record = await self._ready_for(ref, "attach")
+        async with running.attached(self._context, record, execution_id) as execution:
             yield execution
 
     @contextlib.asynccontextmanager
@@ -374,7 +373,7 @@ class Runtime:
 
     async def sessions(self, ref: str) -> Sequence[BoxSession]:
         """The commands in a running box. Raises InvalidStateError when it does not run."""
-        from engine.runtime.metrics import box_sessions
+        from engine.runtime.sessions import box_sessions
 
         return await box_sessions(self._context, await self.get(ref))
 

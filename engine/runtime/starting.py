@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine import host
@@ -21,16 +21,22 @@ from engine.errors import (
     CommandNotFoundError,
     EngineError,
     InvalidStateError,
+    NotFoundError,
+    PortInUseError,
     RpcTransportError,
     StoppedError,
 )
 from engine.fsutil import tail_lines
+from engine.jailer.refusal import find_refusal
 from engine.layout import BoxLayout
 from engine.model import (
     BoxRecord,
+    BoxSpec,
     BoxStatus,
     HealthState,
+    ImageConfig,
     NetworkMode,
+    PortSpec,
     RestartPolicy,
     StageTimings,
     TerminalSize,
@@ -51,7 +57,6 @@ from engine.runtime.records import box_lock, settle
 from engine.runtime.requests import container_init_request, guest_init_request, published_ports
 from engine.runtime.restrictions import is_restricted, restriction_of
 from engine.runtime.shares import mounts_of, shares_of
-from engine.shim.headstart import note_machine
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, NetworkGrant, Verdict
 from engine.vmm.spec import VmSpec
@@ -218,18 +223,7 @@ async def _plan(
         guest = await get_guest_files(context)
         shape, template = await choose_machine(context.layout, context.config, spec, guest, context.progress)
     with watch.stage("box_config_ms"):
-        network = None
-        ipv6 = False
-        if spec.network.mode is NetworkMode.ENABLED:
-            restriction = restriction_of(spec) if is_restricted(spec) else None
-            ipv6 = host.has_ipv6()
-            network = NetworkGrant(
-                ports=plan_ports(published_ports(spec, source.config)),
-                host_access=spec.network.host_access,
-                resolver=host.resolver(),
-                ipv6=ipv6,
-                restriction=restriction,
-            )
+        network = await _network_of(context, spec, source.config)
         secrets = None
         if spec.secrets and network is not None and not files_only:
             from engine.runtime.secrets import get_secrets_grant
@@ -273,9 +267,42 @@ async def _plan(
         auto_delete_s=spec.auto_delete_s,
         restart=spec.restart,
         health=spec.health,
-        machine_request=guest_init_request(record, ephemeral=spec.auto_remove, ipv6=ipv6).SerializeToString(),
+        machine_request=guest_init_request(
+            record, ephemeral=spec.auto_remove, ipv6=network is not None and network.ipv6
+        ).SerializeToString(),
         container_request=container.SerializeToString(),
     )
+
+
+async def _network_of(context: Context, spec: BoxSpec, image: ImageConfig) -> NetworkGrant | None:
+    """What the network process is granted; None without a network. Raises PortInUseError."""
+    if spec.network.mode is NetworkMode.DISABLED:
+        return None
+    return NetworkGrant(
+        ports=await _plan_ports(context, published_ports(spec, image)),
+        host_access=spec.network.host_access,
+        resolver=host.resolver(),
+        ipv6=host.has_ipv6(),
+        restriction=restriction_of(spec) if is_restricted(spec) else None,
+    )
+
+
+async def _plan_ports(context: Context, asked: Sequence[PortSpec]) -> tuple[PortSpec, ...]:
+    """Host ports for all of them. Raises PortInUseError naming the box or process that has one of them."""
+    try:
+        return plan_ports(asked)
+    except PortInUseError as error:
+        for port in asked:
+            for holder in await context.store.list([status for status in BoxStatus if status.is_active]):
+                if any(
+                    (one.host_port, one.protocol) == (port.host_port, port.protocol)
+                    for one in holder.state.ports
+                ):
+                    raise PortInUseError(
+                        f"host port {port.host_port}/{port.protocol} is in use by box {holder.name}",
+                        hint=f"stop that box (`boxlite stop {holder.name}`), or publish another port with -p HOST:BOX",
+                    ) from error
+        raise
 
 
 async def _launch(
@@ -288,10 +315,10 @@ async def _launch(
 ) -> Started:
     record, session, execution = await _wake(context, record, plan, shim, stack, watch)
     await shim.send(Verdict())
-    note_machine(context.layout, plan.vm, plan.security)
     # Nobody asks how long it took to start what is gone in a moment.
     if not (plan.auto_remove and plan.collects):
-        record = await context.store.update_state(record.id, timings=watch.timings)
+        with contextlib.suppress(NotFoundError):  # it has ended, and with --rm it is gone
+            record = await context.store.update_state(record.id, timings=watch.timings)
     return Started(record=record, execution=execution, session=session, shim=shim)
 
 
@@ -342,10 +369,13 @@ async def _wake(
                 )
     except BaseException as error:
         said = _last_words(context.layout.box(record.id))  # a box with --rm is gone in a moment
+        refusal = find_refusal(context.layout.box(record.id).qemu_log)
         await shim.send(_verdict_on(error))
         last = await shim.wait_ended()
         if last.get("asked"):
             raise StoppedError("it was stopped while it was starting") from error
+        if refusal is not None:
+            raise refusal from error
         if isinstance(error, RpcTransportError | TimeoutError | EngineError):
             raise _machine_failure(record, str(last.get("reason", error)), said) from error
         raise

@@ -24,15 +24,16 @@ from engine.errors import (
     UnsupportedError,
 )
 from engine.fsutil import storage_error
+from engine.runtime.tar_entries import MAX_PATH_LENGTH, Attributes, check_entry, checked_entries, parsing
+from engine.shown import printable
 
 if TYPE_CHECKING:
     import tarfile
 
 COPY_BYTES = 256 * 1024
-MAX_HEADER_BYTES = 1024 * 1024
-"""Longest extended header that is taken into memory."""
+MAX_PADDING_BYTES = 1024 * 1024
+"""What may follow the end of an archive: tar fills up to its block size, usually 10 KiB."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_XATTR_PREFIX = "SCHILY.xattr.user."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class Unpacker:
         self._keep_owner = keep_owner and os.geteuid() == 0
         self._mode_mask = 0o7777 if keep_owner else 0o777
         self._on_bytes = on_bytes
-        self._directories: list[tuple[tuple[str, ...], tarfile.TarInfo]] = []
+        self._directories: list[tuple[tuple[str, ...], Attributes]] = []
         self._size_bytes = 0
 
     def unpack(self, source: Any) -> Unpacked:
@@ -73,17 +74,18 @@ class Unpacker:
 
         entries = 0
         try:
-            with tarfile.open(
-                fileobj=source, mode="r|", bufsize=COPY_BYTES, tarinfo=_checked_entries(), errorlevel=2
-            ) as archive:
-                while (member := archive.next()) is not None:
+            with parsing():
+                archive = tarfile.open(  # noqa: SIM115  closed below
+                    fileobj=source, mode="r|", bufsize=COPY_BYTES, tarinfo=checked_entries(), errorlevel=2
+                )
+            with archive:
+                while (member := _next(archive)) is not None:
                     archive.members = []  # type: ignore[attr-defined]  # it would keep every entry
                     self._unpack_entry(archive, member)
                     entries += 1
-            while source.read(COPY_BYTES):  # padding; the box's own report of success comes after it
-                pass
-            for parts, member in reversed(self._directories):
-                self._finish_directory(parts, member)
+            self._drain(source)
+            for parts, attributes in reversed(self._directories):
+                self._finish_directory(parts, attributes)
         except tarfile.TarError as error:
             raise PortalError(f"the box did not send a tar stream: {error}") from error
         except BrokenPipeError:
@@ -92,6 +94,15 @@ class Unpacker:
             raise storage_error(error, "copying to") from error
         return Unpacked(entries=entries, size_bytes=self._size_bytes)
 
+    @staticmethod
+    def _drain(source: Any) -> None:
+        """Read the padding; the box's own report of success comes after it."""
+        left = MAX_PADDING_BYTES
+        while chunk := source.read(COPY_BYTES):
+            left -= len(chunk)
+            if left < 0:
+                raise PortalError("the box sent more after the end of the archive")
+
     def _unpack_entry(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         parts = self._place(member.name)
         if not parts:
@@ -99,6 +110,7 @@ class Unpacker:
                 raise InvalidArgumentError("the source is not a directory")
             return  # the destination itself, which is there
         shown = _shown(member.name)
+        check_entry(member, shown)
         try:
             with self._parent(parts) as parent_fd:
                 self._make(archive, member, parent_fd, parts)
@@ -112,6 +124,8 @@ class Unpacker:
 
     def _place(self, name: str) -> tuple[str, ...]:
         """Where an entry goes, as components below the top."""
+        if len(name) > MAX_PATH_LENGTH:
+            raise DeniedError(f"the box sent a path of {len(name)} characters: {_shown(name[:100])}…")
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
         if ".." in parts or "\0" in name or name.startswith("/"):
             raise DeniedError(f"the box sent an entry that leads out of the destination: {_shown(name)}")
@@ -149,7 +163,7 @@ class Unpacker:
         if member.isdir():
             if there is None:
                 os.mkdir(name, 0o700, dir_fd=parent_fd)
-                self._directories.append((parts, member))
+                self._directories.append((parts, Attributes.of(member)))
             elif not stat.S_ISDIR(there):
                 raise InvalidArgumentError(f"{shown}: a directory does not replace what is not one")
             return  # one that was there keeps its mode and owner
@@ -185,7 +199,7 @@ class Unpacker:
             fd = os.open(name, flags, 0o600, dir_fd=parent_fd)
             try:
                 self._write(fd, archive, member)
-                self._finish(fd, member)
+                self._finish(fd, Attributes.of(member))
             finally:
                 os.close(fd)
         else:
@@ -209,28 +223,31 @@ class Unpacker:
             self._size_bytes += len(chunk)
             self._on_bytes(self._size_bytes)
 
-    def _finish_directory(self, parts: tuple[str, ...], member: tarfile.TarInfo) -> None:
+    def _finish_directory(self, parts: tuple[str, ...], attributes: Attributes) -> None:
         with self._parent(parts) as parent_fd:
             fd = os.open(parts[-1], _DIRECTORY, dir_fd=parent_fd)
             try:
-                self._finish(fd, member)
+                self._finish(fd, attributes)
             finally:
                 os.close(fd)
 
-    def _finish(self, fd: int, member: tarfile.TarInfo) -> None:
+    def _finish(self, fd: int, attributes: Attributes) -> None:
         """Owner, mode, user attributes and times of a file or directory of ours that is open."""
         if self._keep_owner:
-            os.fchown(fd, member.uid, member.gid)
-        os.fchmod(fd, member.mode & self._mode_mask)
-        for key, value in member.pax_headers.items():
-            if key.startswith(_XATTR_PREFIX):
-                attribute = key.removeprefix("SCHILY.xattr.")
-                try:
-                    os.setxattr(fd, attribute, value.encode("utf-8", "surrogateescape"))
-                except OSError as error:
-                    if error.errno != errno.ENOTSUP:  # what the target cannot hold is left out
-                        raise
-        os.utime(fd, (member.mtime, member.mtime))
+            os.fchown(fd, attributes.uid, attributes.gid)
+        os.fchmod(fd, attributes.mode & self._mode_mask)
+        for key, value in attributes.xattrs:
+            try:
+                os.setxattr(fd, key, value)
+            except OSError as error:
+                if error.errno != errno.ENOTSUP:  # what the target cannot hold is left out
+                    raise
+        os.utime(fd, (attributes.mtime, attributes.mtime))
+
+
+def _next(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
+    with parsing():
+        return archive.next()
 
 
 def _mode_of(name: str, parent_fd: int) -> int | None:
@@ -242,27 +259,4 @@ def _mode_of(name: str, parent_fd: int) -> int | None:
 
 def _shown(name: str) -> str:
     """A name from the box as it may be shown."""
-    return "".join(c if c.isprintable() else "�" for c in name[:500])
-
-
-def _checked_entries() -> type[tarfile.TarInfo]:
-    """tarfile's class of entries, which refuses extended headers that would not be small."""
-    import tarfile
-
-    extended = (
-        tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
-    )  # fmt: skip
-
-    class Entry(tarfile.TarInfo):
-        @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
-            entry = super().frombuf(buf, encoding, errors)
-            if entry.size < 0 or (entry.type in extended and entry.size > MAX_HEADER_BYTES):
-                raise _TooLargeError(f"the box sent a header of {entry.size} bytes")
-            return entry
-
-    return Entry
-
-
-class _TooLargeError(PortalError):
-    """Not an error of tarfile's, which would read on."""
+    return printable(name, 500)

@@ -3,34 +3,36 @@ in which the usual machine is to get a head start."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import pickle
 import socket
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.shim.headstart import HeadStart
+from engine.shim.usual import start_usual_machine
 
 if TYPE_CHECKING:
     from engine.shim.plan import LaunchPlan
+    from engine.shim.usual import UsualMachine
 
 
 def main() -> int:
+    os.umask(0o077)  # sockets and logs are for the person alone
+    usual = start_usual_machine(sys.argv[2]) if sys.argv[2] else None  # before anything else is loaded
+    import asyncio
+
     lifeline = socket.socket(fileno=int(sys.argv[1]))
     lifeline.set_inheritable(False)
     lifeline.setblocking(False)
-    home = Path(sys.argv[2]) if sys.argv[2] else None
-    asyncio.run(_live(lifeline, home))
+    asyncio.run(_live(lifeline, usual))
     sys.stderr.flush()
     os._exit(0)  # somebody waits for our end: do not take the interpreter apart first
 
 
-async def _live(lifeline: socket.socket, home: Path | None) -> None:
-    head_start = None if home is None else await HeadStart.begin(home)
+async def _live(lifeline: socket.socket, usual: UsualMachine | None) -> None:
+    from engine.shim.headstart import HeadStart
     from engine.shim.supervisor import Supervisor  # while the machine starts and the starter makes the plan
 
+    head_start = None if usual is None else HeadStart(usual)
     try:
         plan = await _receive_plan(lifeline)
     except EOFError:
@@ -43,6 +45,8 @@ async def _live(lifeline: socket.socket, home: Path | None) -> None:
 
 async def _receive_plan(lifeline: socket.socket) -> LaunchPlan:
     """Raises EOFError when the starter went away without a plan."""
+    import pickle
+
     from engine.shim.plan import MESSAGE_HEADER, LaunchPlan
 
     (length,) = MESSAGE_HEADER.unpack(await _receive(lifeline, MESSAGE_HEADER.size))
@@ -52,6 +56,8 @@ async def _receive_plan(lifeline: socket.socket) -> LaunchPlan:
 
 
 async def _receive(lifeline: socket.socket, size: int) -> bytes:
+    import asyncio
+
     loop = asyncio.get_running_loop()
     received = b""
     while len(received) < size:
@@ -66,6 +72,8 @@ async def _receive(lifeline: socket.socket, size: int) -> bytes:
 
 
 def _detach_output(plan: LaunchPlan) -> None:
+    from pathlib import Path
+
     from engine.layout import Layout
 
     log = Layout(Path(plan.home)).box(plan.box_id).shim_log

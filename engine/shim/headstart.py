@@ -1,77 +1,70 @@
-"""A machine started before it is known which box it will be.
-
-Most boxes run on the same machine as the one before: its shape, guest image and template are noted, so that a shim can
-start and restore one while the starter still reads the command line, and give it the box's disk when the plan comes.
-A plan that asks for another machine gets another, and this one ends unused, as it does when no plan comes.
-"""
+"""A machine started before it is known which box it will be: claimed by a box that needs just that machine, or ended."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import socket
-import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.errors import BoxliteError, EngineError
-from engine.fsutil import remove_tree, try_lock, write_atomic
+from engine import host
+from engine.errors import BoxliteError
+from engine.fsutil import write_atomic
+from engine.jailer.grants import Identity, Jail
+from engine.jailer.identity import SHARED_GID
+from engine.jailer.ownership import Claim
+from engine.jailer.room import make_gate
 from engine.layout import BoxLayout, Layout
-from engine.model import Accel, SecurityOptions
+from engine.model import DEFAULT_CPUS, DEFAULT_MEMORY_MIB, SecurityOptions
+from engine.process import Child
+from engine.shim.usual import CHANNELS, SOCKET_PREFIX, UsualMachine, encode_note
+from engine.vmm.confinement import LARGEST_USUAL_DISK_BYTES, machine_jail
 from engine.vmm.leftovers import kill_leftovers
-from engine.vmm.machine import Machine, start_machine
+from engine.vmm.machine import Machine, machine_command, open_channels
 from engine.vmm.monitor import Monitor, open_monitor
-from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
-from guest.wire.constants import PORTAL_PORTS
+from engine.vmm.restore import build_restore_script, wait_restore_accepted
+from engine.vmm.spec import Descriptors, VmSpec
+from guest.wire.constants import LANES, PORTAL_PORTS
 
-PREFIX = "head-"
 
-
-def note_machine(layout: Layout, spec: VmSpec, security: SecurityOptions) -> None:
+def note_machine(layout: Layout, spec: VmSpec, security: SecurityOptions, machine: Machine) -> None:
     """Remember the machine of a box that came up, if the next box's may be the same. A note that cannot be written is
     none: the next start is slower."""
-    if not _is_common(spec, security):
+    if not _is_common(spec, security) or spec.template is None:
         return
-    document = json.dumps(
-        {"shape": asdict(spec.shape), "guest": asdict(spec.guest), "template": asdict(_template(spec))}
-    ).encode()
+    fds = machine.fds
+    numbers = [
+        fds.qmp,
+        fds.restore,
+        fds.console,
+        fds.events,
+        fds.output,
+        fds.network or -1,
+        *fds.portals,
+        *fds.lanes,
+    ]
+    script = build_restore_script(spec.template.state_path)
     with contextlib.suppress(OSError, BoxliteError):
-        if not layout.usual_machine_path.exists() or layout.usual_machine_path.read_bytes() != document:
-            write_atomic(layout.usual_machine_path, document)
+        gate = make_gate(host.qemu_binary(), machine.jail, layout.jail_dir)
+        note = encode_note(spec.share_path, script, gate, numbers, machine.argv)
+        write_atomic(layout.usual_machine_path, note)
 
 
 def _is_common(spec: VmSpec, security: SecurityOptions) -> bool:
-    """Is there nothing about this machine that only its own box has?"""
+    """Is this what a box gets that asks for nothing, with nothing about it that only its own box has?"""
     return (
         spec.template is not None
+        and (spec.shape.cpus, spec.shape.memory_mib) == (DEFAULT_CPUS, DEFAULT_MEMORY_MIB)
         and spec.shape.network
-        and spec.seccomp
         and not spec.shares
-        and not spec.kernel_args
-        and security == SecurityOptions()
+        and spec.disk_size_bytes <= LARGEST_USUAL_DISK_BYTES
+        and security.uid is None
+        and security.gid is None
+        and security.jailer_enabled
     )
-
-
-def _template(spec: VmSpec) -> Template:
-    assert spec.template is not None
-    return spec.template
-
-
-def _read_note(layout: Layout) -> VmSpec | None:
-    try:
-        document = json.loads(layout.usual_machine_path.read_bytes())
-        shape = Shape(**{**document["shape"], "accel": Accel(document["shape"]["accel"])})
-        return VmSpec(
-            shape=shape,
-            guest=GuestFiles(**document["guest"]),
-            template=Template(**document["template"]),
-            share_path="",
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,105 +78,81 @@ class ReadyMachine:
 
 
 class HeadStart:
-    """The machine of the note, in a directory of its own until a box claims it."""
+    """The usual machine on its way, until a box claims it."""
 
-    def __init__(self, directory: Path, lock: int, spec: VmSpec) -> None:
-        self._directory = directory
-        self._lock = lock
-        self._spec = spec
-        self._resources = contextlib.AsyncExitStack()
-        self._machine: Machine | None = None
-        self._restoring: asyncio.Task[Monitor] | None = None
-        self._far_end: socket.socket | None = None
-
-    @classmethod
-    async def begin(cls, home: Path) -> HeadStart | None:
-        """Start the machine that was noted last in this home; None when there is none or it cannot be started."""
-        layout = Layout(home)
-        spec = _read_note(layout)
-        if spec is None:
-            return None
-        try:
-            directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=layout.tmp_dir))
-            lock = try_lock(directory / "lock")
-        except OSError:
-            return None
-        if lock is None:
-            return None
-        (directory / "mounts").mkdir(mode=0o700)
-        head = cls(directory, lock, replace(spec, share_path=str(directory / "mounts")))
-        try:
-            await head._start()
-        except (BoxliteError, OSError):
-            await head.discard()
-            return None
-        return head
-
-    async def _start(self) -> None:
-        machine_end, self._far_end = socket.socketpair()
-        self._machine = await start_machine(
-            self._spec,
-            portals=[self._directory / f"portal-{number}.sock" for number in range(PORTAL_PORTS)],
-            security=SecurityOptions(),
-            log_path=self._directory / "qemu.log",
-            network=machine_end,
+    def __init__(self, usual: UsualMachine) -> None:
+        self._usual = usual
+        self._directory = Path(usual.directory)
+        self._lock = usual.lock
+        self._far_end = usual.far_end
+        self._machine = Machine(
+            process=Child(usual.pid),
+            channels=open_channels(usual.ends),
+            argv=tuple(usual.argv),
+            fds=_descriptors(usual.fds),
+            jail=Jail(),  # known once it is claimed
+            claim=_claim(usual),
         )
-        self._restoring = asyncio.create_task(self._restore(self._machine))
+        self._resources = contextlib.AsyncExitStack()
+        self._restoring = asyncio.ensure_future(self._restore())
 
-    async def _restore(self, machine: Machine) -> Monitor:
-        monitor = await self._resources.enter_async_context(open_monitor(machine.channels.qmp))
-        await monitor.restore(_template(self._spec).state_path)
+    async def _restore(self) -> Monitor:
+        channels = self._machine.channels
+        monitor = await self._resources.enter_async_context(open_monitor(channels.qmp))
+        await wait_restore_accepted(channels.restore)
         await monitor.wait_restored()
         return monitor
 
     async def claim(self, spec: VmSpec, security: SecurityOptions, box: BoxLayout) -> ReadyMachine | None:
         """The machine, its sockets and its log moved into the box's directory; None, and nothing left of it, when the box
         needs another or it did not come up."""
-        if not self._fits(spec, security):
-            await self.discard()
-            return None
-        assert self._machine is not None and self._restoring is not None and self._far_end is not None
         try:
+            jail = self._jail_if_fitting(spec, security, box)
+            if jail is None:
+                await self.discard()
+                return None
             monitor = await self._restoring
-            for number in range(PORTAL_PORTS):
-                (self._directory / f"portal-{number}.sock").rename(box.portal_socket(number))
+            for number, place in enumerate(_listening(box)):
+                (self._directory / f"{SOCKET_PREFIX}{number}.sock").rename(place)
             (self._directory / "qemu.log").replace(box.qemu_log)
-        except (EngineError, BoxliteError, OSError):
+            box.head_start_path.write_text(str(self._directory))
+        except (BoxliteError, OSError, ValueError):
             await self.discard()
             return None
-        ready = ReadyMachine(
-            machine=self._machine,
+        self._forget()
+        return ReadyMachine(
+            machine=replace(self._machine, jail=jail),
             monitor=monitor,
             resources=self._resources.pop_all(),
             network=self._far_end,
         )
-        self._machine = self._far_end = None
-        self._forget()
-        return ready
 
-    def _fits(self, spec: VmSpec, security: SecurityOptions) -> bool:
-        return (
-            _is_common(spec, security)
-            and self._spec.shape == spec.shape
-            and self._spec.guest == spec.guest
-            and self._spec.template == spec.template
+    def _jail_if_fitting(self, spec: VmSpec, security: SecurityOptions, box: BoxLayout) -> Jail | None:
+        """The jail that a machine of the box would be put in, if this machine is that machine, in that jail."""
+        if not _is_common(spec, security):
+            return None
+        wanted = replace(spec, share_path=str(self._directory / "mounts"))
+        claim = self._machine.claim
+        identity = None if claim is None else claim.identity
+        binary = host.qemu_binary()
+        jail = machine_jail(wanted, security, binary, identity=identity)
+        home = Layout(box.root.parent.parent)
+        is_it = (
+            machine_command(wanted, self._machine.fds, jail).argv == self._machine.argv
+            and make_gate(binary, jail, home.jail_dir) == self._usual.gate
         )
+        return jail if is_it else None
 
     async def discard(self) -> None:
         """End the machine, with nothing left of it."""
-        if self._restoring is not None:
-            self._restoring.cancel()
-            await asyncio.gather(self._restoring, return_exceptions=True)
-        unsure = self._restoring is None or self._restoring.cancelled()
-        if self._machine is not None:
-            self._machine.kill_now()
+        self._machine.kill_now()
+        self._restoring.cancel()
+        results = await asyncio.gather(self._restoring, return_exceptions=True)
         await self._resources.aclose()
-        if self._machine is not None:
-            await self._machine.kill()
-            if unsure:  # QEMU may not have begun: see engine.vmm.leftovers
-                await asyncio.to_thread(kill_leftovers, self._directory)
-        if self._far_end is not None:
-            self._far_end.close()
+        await self._machine.kill()
+        if not isinstance(results[0], Monitor):  # QEMU may not have begun: see engine.vmm.leftovers
+            await asyncio.to_thread(kill_leftovers, self._directory)
+        self._far_end.close()
         self._forget()
 
     def _forget(self) -> None:
@@ -191,12 +160,22 @@ class HeadStart:
         os.close(self._lock)
 
 
-def sweep_head_starts(layout: Layout) -> None:
-    """End and remove what killed shims left of machines that nobody had claimed."""
-    for directory in layout.tmp_dir.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError, BoxliteError):
-            lock = try_lock(directory / "lock")
-            if lock is not None:
-                kill_leftovers(directory)
-                remove_tree(directory)
-                os.close(lock)
+def _listening(box: BoxLayout) -> list[Path]:
+    """The sockets a machine listens on, in the order of its descriptors."""
+    portals = [box.portal_socket(number) for number in range(PORTAL_PORTS)]
+    return portals + [box.lane_socket(number) for number in range(LANES)]
+
+
+def _claim(usual: UsualMachine) -> Claim | None:
+    if usual.uid is None or usual.held is None:
+        return None
+    return Claim(Identity(uid=usual.uid, gid=usual.uid, shared_gid=SHARED_GID), usual.held)
+
+
+def _descriptors(numbers: list[int]) -> Descriptors:
+    qmp, restore, console, events, output, network = numbers[: CHANNELS + 1]
+    listening = numbers[CHANNELS + 1 :]
+    return Descriptors(
+        qmp=qmp, restore=restore, console=console, events=events, output=output, network=network,
+        portals=tuple(listening[:PORTAL_PORTS]), lanes=tuple(listening[PORTAL_PORTS:]),
+    )  # fmt: skip

@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from engine.cappedfile import CappedFile
 from engine.model import LogRecord
 from guest.wire.constants import OUTPUT_FRAME_BYTES, OUTPUT_HEADER
 
 MAGIC = b"BOXLITE-OUTPUT-1\n"
 FRAME = struct.Struct(">QBI")
 CAP_BYTES = 32 * 1024 * 1024
+CONSOLE_CAP_BYTES = 4 * 1024 * 1024
 STREAMS = {1: "stdout", 2: "stderr"}
 
 
@@ -27,17 +29,9 @@ class OutputLog:
     ends the log with a note, the box goes on."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = self._open("ab")
+        self._file = CappedFile(path, cap_bytes=CAP_BYTES, head=MAGIC, append=True)
         self._pending = bytearray()
         self._broken = False
-
-    def _open(self, mode: str) -> BinaryIO:
-        file = self._path.open(mode)
-        if file.tell() == 0:
-            file.write(MAGIC)
-            file.flush()
-        return file  # type: ignore[return-value]
 
     def feed(self, chunk: bytes) -> None:
         """Take in bytes of the output port."""
@@ -48,21 +42,18 @@ class OutputLog:
             stream, length = OUTPUT_HEADER.unpack_from(self._pending)
             if stream not in STREAMS or length > OUTPUT_FRAME_BYTES:
                 self._broken = True
+                self._pending.clear()
                 self._write(2, b"[boxlite: the rest of the output is not readable]\n")
                 return
             end = OUTPUT_HEADER.size + length
             if len(self._pending) < end:
                 return
-            self._write(stream, bytes(self._pending[OUTPUT_HEADER.size : end]))
-            del self._pending[:end]
+            text = bytes(self._pending[OUTPUT_HEADER.size : end])
+            del self._pending[:end]  # first: what cannot be written is lost, not kept
+            self._write(stream, text)
 
     def _write(self, stream: int, text: bytes) -> None:
         self._file.write(FRAME.pack(time.time_ns(), stream, len(text)) + text)
-        self._file.flush()
-        if self._file.tell() >= CAP_BYTES:
-            self._file.close()
-            self._path.replace(self._path.with_name(self._path.name + ".1"))
-            self._file = self._open("ab")
 
     def close(self) -> None:
         self._file.close()
@@ -89,22 +80,3 @@ def read_frames(file: BinaryIO) -> Iterator[LogRecord]:
                 continue
         file.seek(start)
         return
-
-
-class CappedFile:
-    """A plain log a stranger writes to: past the cap it starts again, keeping one older file."""
-
-    def __init__(self, path: Path, cap_bytes: int = 4 * 1024 * 1024) -> None:
-        self._path = path
-        self._cap_bytes = cap_bytes
-        self._file = path.open("wb", buffering=0)
-
-    def write(self, chunk: bytes) -> None:
-        self._file.write(chunk)
-        if self._file.tell() >= self._cap_bytes:
-            self._file.close()
-            self._path.replace(self._path.with_name(self._path.name + ".1"))
-            self._file = self._path.open("wb", buffering=0)
-
-    def close(self) -> None:
-        self._file.close()

@@ -9,23 +9,33 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from engine.cappedfile import CappedFile
 from engine.errors import BoxliteError, DeadlineError, EngineError, InvalidStateError
-from engine.layout import BoxLayout
+from engine.layout import BoxLayout, Layout
 from engine.net.passt import Network
 from engine.net.restricted import RestrictedNetwork
-from engine.shim.headstart import HeadStart, ReadyMachine
-from engine.shim.outputlog import CappedFile, OutputLog
+from engine.shim.gateway_jail import gateway_jail
+from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
+from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan, NetworkGrant
 from engine.vmm.channels import chunks, events
-from engine.vmm.leftovers import kill_leftovers
+from engine.vmm.leftovers import kill_leftovers_of_box
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
+from engine.vmm.restore import wait_restore_accepted
 from engine.vmm.template import BOOT_TIMEOUT_S
-from guest.wire.constants import PORTAL_PORTS
+from guest.wire.constants import LANES, PORTAL_PORTS
+
+if TYPE_CHECKING:
+    from engine.jailer.cgroups import Group
 
 HALT_TIMEOUT_S = 60.0
 """How long the agent may take to write the disk back after the main command's end."""
+GROUP_DELAY_S = 0.5
+"""How long after the launch control groups are set up: moving a process into one may stop it for some milliseconds."""
 STOP_MARGIN_S = 5.0
 """How long past a stop's grace the machine may take before it is killed."""
 
@@ -69,6 +79,7 @@ class Run:
         self._monitor: Monitor | None = None
         self._resources = contextlib.AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
+        self._group: Group | None = None
 
     @property
     def pid(self) -> int | None:
@@ -86,6 +97,7 @@ class Run:
             await self._take_over(ready)
         monitor = await self._monitor_of_machine()
         self._spawn(self._follow_monitor(monitor))
+        self._spawn(self._limit_further())
         await monitor.attach_disk(self._plan.vm)
         if self._plan.vm.template is not None:
             self._spawn(self._announce_disk_size(monitor))
@@ -108,16 +120,21 @@ class Run:
         self._machine = await start_machine(
             self._plan.vm,
             portals=[self._box.portal_socket(number) for number in range(PORTAL_PORTS)],
+            lanes=[self._box.lane_socket(number) for number in range(LANES)],
             security=self._plan.security,
             log_path=self._box.qemu_log,
+            home=Path(self._plan.home),
             network=None if restricted else machine_end,
             gateway=machine_end if restricted else None,
         )
         self._follow(self._machine)
         if self._plan.vm.template is not None:
-            monitor = await self._monitor_of_machine()
-            await monitor.restore(self._plan.vm.template.state_path)
-            await monitor.wait_restored()
+            await wait_restore_accepted(self._machine.channels.restore)
+            await (await self._monitor_of_machine()).wait_restored()
+            layout = Layout(Path(self._plan.home))
+            self._spawn(
+                asyncio.to_thread(note_machine, layout, self._plan.vm, self._plan.security, self._machine)
+            )
 
     async def _open_network(self, far_end: socket.socket) -> None:
         grant = self._plan.network
@@ -134,6 +151,15 @@ class Run:
         self._spawn(self._follow_events(machine))
         self._spawn(self._watch_machine(machine))
 
+    async def _limit_further(self) -> None:
+        """Once the box runs: control groups, and a record of how the machine is confined. Takes no time of the start; a
+        box that is gone by then needs neither."""
+        await asyncio.sleep(GROUP_DELAY_S)
+        from engine.shim.confinement import limit_further
+
+        if self._machine is not None:
+            self._group = await limit_further(self._machine, self._plan, self._box)
+
     def _make_network(self, grant: NetworkGrant, far_end: socket.socket) -> Network | RestrictedNetwork:
         log_path = self._box.logs_dir / "network.log"
         if grant.restriction is None:
@@ -144,6 +170,8 @@ class Run:
                 resolver=grant.resolver,
                 ipv6=grant.ipv6,
                 log_path=log_path,
+                home=Path(self._plan.home),
+                jail_enabled=self._plan.security.jailer_enabled,
             )
         return RestrictedNetwork(
             far_end,
@@ -154,6 +182,12 @@ class Run:
             own_log_path=log_path,
             on_denial=self._on_denial,
             secrets=self._plan.secrets,
+            jail=gateway_jail(
+                self._box,
+                enabled=self._plan.security.jailer_enabled,
+                ca_file=None if self._plan.secrets is None else self._plan.secrets.ca_file,
+            ),
+            home=Path(self._plan.home),
         )
 
     async def network_counts(self) -> dict[str, object]:
@@ -179,28 +213,35 @@ class Run:
         event = self._exited.result()
         code = event.get("exit_code")
         return Ending(
-            exit_code=code if isinstance(code, int) and 0 <= code <= 255 else 255,
+            exit_code=code if type(code) is int and 0 <= code <= 255 else 255,
             oom_killed=event.get("oom_killed") is True,
             reason=self._stop_reason or "the main command ended",
         )
 
     async def clean_up(self) -> None:
         """Kill and reap whatever is left, and remove the sockets."""
+        died = self._machine is not None and self._machine.process.returncode is not None
         if self._machine is not None:
             self._machine.kill_now()
-        await asyncio.gather(self._end_machine(), self._end_network())
+        await asyncio.gather(self._end_machine(by_itself=died), self._end_network())
         for task in tuple(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         for number in range(PORTAL_PORTS):
             self._box.portal_socket(number).unlink(missing_ok=True)
+        for number in range(LANES):
+            self._box.lane_socket(number).unlink(missing_ok=True)
+        if self._group is not None:
+            self._group.remove()
 
-    async def _end_machine(self) -> None:
+    async def _end_machine(self, *, by_itself: bool) -> None:
         await self._resources.aclose()
         if self._machine is not None:
             await self._machine.kill()
-            if self._monitor is None:  # QEMU had not begun: see engine.vmm.leftovers
-                await asyncio.to_thread(kill_leftovers, self._box.mounts_dir)
+            if (
+                self._monitor is None or by_itself
+            ):  # QEMU may live on without its jail: see engine.vmm.leftovers
+                await asyncio.to_thread(kill_leftovers_of_box, self._box)
 
     async def _end_network(self) -> None:
         if self._network is not None:
@@ -257,7 +298,7 @@ class Run:
             self._over.set_result(cause)
 
     async def _write_console(self, machine: Machine) -> None:
-        with contextlib.closing(CappedFile(self._box.console_log)) as log:
+        with contextlib.closing(CappedFile(self._box.console_log, cap_bytes=CONSOLE_CAP_BYTES)) as log:
             async for chunk in chunks(machine.channels.console):
                 with contextlib.suppress(OSError):  # a full disk costs the log, not the box
                     log.write(chunk)
@@ -287,8 +328,9 @@ class Run:
         """BLOCK_IO_ERROR with the action "stop" is a full disk: other errors are reported to the guest (qemu(1),
         `werror=enospc`)."""
         async for event in monitor.events():
-            if event.get("event") == "BLOCK_IO_ERROR" and event.get("data", {}).get("action") == "stop":
-                self._on_full_disk()
+            match event:
+                case {"event": "BLOCK_IO_ERROR", "data": {"action": "stop"}}:
+                    self._on_full_disk()
 
     async def _watch_machine(self, machine: Machine) -> None:
         status = await machine.process.wait()

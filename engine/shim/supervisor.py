@@ -275,10 +275,15 @@ class Supervisor:
 
         self._paused = True
         self._deadlines.hold()
-        with contextlib.suppress(BoxliteError):  # that may find no space either
-            await note_pause(self.layout, self.plan, paused=True, reason=FULL_DISK_REASON)
-        while host.free_bytes(self.box.root) < ENOUGH_SPACE_BYTES:  # noqa: ASYNC110  nothing tells when space is freed
-            await asyncio.sleep(SPACE_INTERVAL_S)
+        noted = False
+        while True:
+            if not noted:
+                with contextlib.suppress(BoxliteError, OSError):  # that may find no space either
+                    await note_pause(self.layout, self.plan, paused=True, reason=FULL_DISK_REASON)
+                    noted = True
+            if host.free_bytes(self.box.root) >= ENOUGH_SPACE_BYTES:
+                break
+            await asyncio.sleep(SPACE_INTERVAL_S)  # nothing tells when space is freed
         if self._paused:
             with contextlib.suppress(InvalidStateError):
                 await note_pause(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from engine import fsutil
 from engine.errors import BoxliteError, DatabaseError, ResourceExhaustedError
-from engine.store.reserve import mind_reserve
+from engine.store.reserve import READING_NEEDS_BYTES, WRITING_NEEDS_BYTES, mind_reserve
 from engine.store.schema import MIGRATIONS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Database:
         async with self._turn:
             with translated(self.path, "writing"):
                 connection = await self._open()
+                mind_reserve(self.path.parent, need_bytes=WRITING_NEEDS_BYTES)
                 try:
                     await connection.execute("BEGIN IMMEDIATE")
                     yield connection
@@ -75,7 +76,7 @@ class Database:
         if self._connection is None:
             if not self.path.exists():
                 await self._create()
-            mind_reserve(self.path.parent)
+            mind_reserve(self.path.parent, need_bytes=READING_NEEDS_BYTES)
             self._connection = await self._connect(self.path)
         return self._connection
 
@@ -105,6 +106,7 @@ class Database:
             unfinished = self.path.with_name(f"{self.path.name}.new")
             for suffix in ("", "-wal", "-shm"):
                 unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+            unfinished.touch(mode=0o600)  # what SQLite puts beside it is as private as it is
             connection = await self._connect(unfinished)
             try:
                 await connection.execute("PRAGMA journal_mode=WAL")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import DatabaseError
 from engine.store.database import translated
-from engine.store.reserve import mind_reserve
+from engine.store.reserve import WRITING_NEEDS_BYTES, mind_reserve
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -139,8 +139,9 @@ async def open_images_db(path: Path) -> AsyncIterator[ImagesDb]:
     import aiosqlite
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mind_reserve(path.parent)
+    mind_reserve(path.parent, need_bytes=WRITING_NEEDS_BYTES)
     with translated(path, "using"):
+        path.touch(mode=0o600)
         async with aiosqlite.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None) as connection:
             await connection.execute("PRAGMA journal_mode = WAL")
             await connection.execute("PRAGMA synchronous = NORMAL")

@@ -9,21 +9,23 @@ from pathlib import Path
 
 RESERVE_NAME = "reserve"
 RESERVE_BYTES = 512 * 1024
-LOW_BYTES = 1024 * 1024
-"""Below this much free space the reserve is given up."""
+READING_NEEDS_BYTES = 64 * 1024
+"""SQLite's shared-memory file and an empty log. It is what QEMU needs for one more cluster, too: with less than this no
+machine goes on writing, and what the reserve gives back stays for the databases."""
+WRITING_NEEDS_BYTES = 256 * 1024
 PLENTY_BYTES = 32 * 1024 * 1024
-"""From this much on it is taken (again)."""
+"""From this much free space on the reserve is taken (again)."""
 
 
-def mind_reserve(directory: Path) -> None:
-    """Take the reserve in the databases' directory, or give it up, as the file system has space. Never fails: without it
-    things are as they would be without a reserve."""
+def mind_reserve(directory: Path, *, need_bytes: int) -> None:
+    """Take the reserve in the databases' directory when there is plenty of space, and give it up when less than
+    `need_bytes` is free. Never fails: without it things are as they would be without a reserve."""
     reserve = directory / RESERVE_NAME
     with contextlib.suppress(OSError):
         space = os.statvfs(directory)
         free = space.f_bavail * space.f_frsize
-        if free < LOW_BYTES:
+        if free < need_bytes:
             reserve.unlink(missing_ok=True)
         elif free >= PLENTY_BYTES and not reserve.exists():
-            with reserve.open("wb") as file:
-                file.write(bytes(RESERVE_BYTES))
+            reserve.touch(mode=0o600)
+            reserve.write_bytes(bytes(RESERVE_BYTES))

@@ -9,10 +9,13 @@ import socket
 from collections.abc import AsyncIterator
 
 from engine.errors import DeadlineError
+from engine.shown import printable_lines
 from guest.wire.constants import MAX_EVENT_BYTES
 
 CONSOLE_TAIL_BYTES = 8192
 READ_BYTES = 65536
+EVENT_BYTES_PER_S = 256 * 1024
+"""How fast events are read; an agent that has something to say needs a hundredth of it."""
 
 
 class ConsoleTail:
@@ -38,8 +41,7 @@ class ConsoleTail:
     @property
     def text(self) -> str:
         """The tail, with control characters other than line ends made visible."""
-        text = self._tail.decode("utf-8", "replace").replace("\r", "")
-        return "".join(c if c.isprintable() or c == "\n" else "�" for c in text).strip()
+        return printable_lines(self._tail.decode("utf-8", "replace").replace("\r", "")).strip()
 
     async def follow(self, console: socket.socket) -> None:
         """Take in everything until the machine is gone."""
@@ -48,8 +50,14 @@ class ConsoleTail:
         self._begun.set()
 
 
-async def chunks(channel: socket.socket, size_bytes: int = READ_BYTES) -> AsyncIterator[bytes]:
-    """What arrives on a channel, until its other end is closed."""
+async def chunks(
+    channel: socket.socket, size_bytes: int = READ_BYTES, *, bytes_per_s: int | None = None
+) -> AsyncIterator[bytes]:
+    """What arrives on a channel, until its other end is closed; no faster than `bytes_per_s`.
+
+    A read that finds something does not wait, so a guest that never stops sending would keep everybody else in this event
+    loop from their turn: each gets one after every chunk.
+    """
     loop = asyncio.get_running_loop()
     while True:
         try:
@@ -59,6 +67,7 @@ async def chunks(channel: socket.socket, size_bytes: int = READ_BYTES) -> AsyncI
         if not chunk:
             return
         yield chunk
+        await asyncio.sleep(len(chunk) / bytes_per_s if bytes_per_s else 0)
 
 
 async def events(channel: socket.socket) -> AsyncIterator[dict[str, object]]:
@@ -67,7 +76,7 @@ async def events(channel: socket.socket) -> AsyncIterator[dict[str, object]]:
     A line that is too long or not an object with an "event" is dropped: a guest that lies loses its events.
     """
     pending = b""
-    async for chunk in chunks(channel):
+    async for chunk in chunks(channel, bytes_per_s=EVENT_BYTES_PER_S):
         *lines, pending = (pending + chunk).split(b"\n")
         if len(pending) > MAX_EVENT_BYTES:
             pending = b""
@@ -82,7 +91,7 @@ def _parse_event(line: bytes) -> dict[str, object] | None:
         return None
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: brackets within brackets
         return None
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return None

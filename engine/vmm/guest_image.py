@@ -165,12 +165,18 @@ async def _ensure_debian(layout: Layout, progress: ProgressSink) -> Path:
         progress(Progress(stage=_STAGE, item="root", message="making the guest's root file system"))
         parts = await asyncio.to_thread(split_tar, scratch / "debian.tar", scratch / "root.tar")
         made = scratch / "made"
-        made.mkdir()
+        made.mkdir(mode=0o700)
         await make_root_image(scratch / "root.tar", made / ROOT_NAME)
         (made / KERNEL_NAME).write_bytes(parts.kernel)
         (made / _DEBIAN_INITRAMFS).write_bytes(build_cpio(_debian_entries(parts)))
+        _close_to_others(made)
         made.rename(folder)
     return folder
+
+
+def _close_to_others(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.chmod(path.stat().st_mode & 0o770)
 
 
 def _debian_entries(parts: DebianParts) -> Iterator[CpioEntry]:
@@ -206,7 +212,7 @@ def _assemble(layout: Layout, debian: Path) -> GuestImage:
     inputs = guest_inputs()
     with scratch_dir(layout.tmp_dir, "guest-") as scratch:
         made = scratch / "made"
-        made.mkdir()
+        made.mkdir(mode=0o700)
         try:
             for name in (KERNEL_NAME, ROOT_NAME):
                 os.link(debian / name, made / name)
@@ -223,6 +229,7 @@ def _assemble(layout: Layout, debian: Path) -> GuestImage:
                 "sizes": sizes,
             }
             (made / METADATA_NAME).write_text(json.dumps(metadata, indent=2) + "\n")
+            _close_to_others(made)
             folder = layout.guest_dir / digest
             if not folder.exists():
                 made.rename(folder)

@@ -12,6 +12,8 @@ import os
 import signal
 from pathlib import Path
 
+from engine.layout import BoxLayout
+
 _PROC = Path("/proc")
 _SHIM_MODULE = b"engine.shim"
 _MACHINE_PROGRAMS = (b"bwrap", b"qemu-system-")
@@ -35,6 +37,13 @@ def kill_leftovers(path: Path) -> list[int]:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
     return killed
+
+
+def kill_leftovers_of_box(box: BoxLayout) -> None:
+    """Kill the machines of a box that have no shim: those started for it, and the one it took over."""
+    kill_leftovers(box.mounts_dir)
+    with contextlib.suppress(FileNotFoundError):
+        kill_leftovers(Path(box.head_start_path.read_text()))
 
 
 def _has_shim(pid: int) -> bool:

@@ -9,22 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine import host
 from engine.errors import EngineError
-from engine.jailer.bubblewrap import with_limits, wrap
-from engine.jailer.grants import Grant, Jail, Limits, device, read, write
-from engine.model import Accel, SecurityOptions
-from engine.process import Command, start
+from engine.jailer.bubblewrap import wrap
+from engine.jailer.grants import Jail
+from engine.jailer.ownership import Claim
+from engine.jailer.room import hand_over_files, make_gate
+from engine.layout import Layout
+from engine.model import SecurityOptions
+from engine.process import Child, Command, start
 from engine.sockets import listen_unix
 from engine.vmm.arguments import build_qemu_argv
+from engine.vmm.confinement import claim_identity, machine_jail, make_mountpoints
+from engine.vmm.restore import build_restore_script
 from engine.vmm.spec import Descriptors, VmSpec
 
-MANY_LIBRARIES = 8
-FIRMWARE_DIRS = ("/usr/share/qemu", "/usr/share/seabios", "/usr/lib/ipxe/qemu")
+CHANNELS = ("qmp", "restore", "console", "events", "output")
+GATE_MODE = 0o500
+"""It is started before it becomes the box's user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,22 +39,31 @@ class Channels:
     as soon as it is dead."""
 
     qmp: socket.socket
+    restore: socket.socket
     console: socket.socket
     events: socket.socket
     output: socket.socket
 
+    @property
+    def all(self) -> tuple[socket.socket, ...]:
+        return (self.qmp, self.restore, self.console, self.events, self.output)
+
     def close(self) -> None:
-        for end in (self.qmp, self.console, self.events, self.output):
+        for end in self.all:
             end.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A started machine. `pid` is the outermost process (the jail's, where there is one)."""
+    """A started machine, in `jail`. `pid` is the outermost process (the jail's, where there is one), `fds` are the numbers that
+    `argv` speaks of; `claim` keeps the user it became from others."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Child
     channels: Channels
     argv: tuple[str, ...]
+    fds: Descriptors
+    jail: Jail
+    claim: Claim | None = None
 
     @property
     def pid(self) -> int:
@@ -65,93 +80,99 @@ class Machine:
         self.kill_now()
         await self.process.wait()
         self.channels.close()
+        if self.claim is not None:
+            self.claim.close()
 
 
-def _program_grants(binary: str) -> Iterator[Grant]:
-    """A program and what it loads. A directory that holds many of its libraries is shown whole: bubblewrap takes a third
-    of a millisecond a path, and QEMU has fifty libraries, nearly all in one directory of public files."""
-    by_directory: dict[str, list[str]] = {}
-    for path in host.libraries_of(binary):
-        by_directory.setdefault(str(Path(path).parent), []).append(path)
-    for directory, paths in by_directory.items():
-        if len(paths) >= MANY_LIBRARIES:
-            yield read(directory)
-        else:
-            yield from (read(path) for path in paths)
+def machine_command(spec: VmSpec, fds: Descriptors, jail: Jail) -> Command:
+    """QEMU in its jail, as it is started by the gate in `gate_path`. Pure but for what is installed: the same machine gives
+    the same command."""
+    command = Command(argv=build_qemu_argv(host.qemu_binary(), spec, fds), pass_fds=fds.all)
+    return wrap(command, jail, gate=gate_path(spec) if jail.enabled else None)
 
 
-def machine_jail(spec: VmSpec, security: SecurityOptions, binary: str) -> Jail:
-    """What QEMU is granted: itself and its libraries, the guest image, this box's template. Disks come as descriptors."""
-    grants: list[Grant] = list(_program_grants(binary))
-    grants += [read(path, optional=True) for path in FIRMWARE_DIRS]
-    grants += [
-        read(path) for path in (spec.guest.kernel_path, spec.guest.initramfs_path, spec.guest.root_path)
-    ]
-    grants.append(write(spec.share_path))
-    for share in spec.shares:
-        target = f"{spec.share_path}/{share.name}"
-        grants.append(
-            read(share.source, target=target) if share.read_only else write(share.source, target=target)
-        )
-    if spec.template is not None:
-        grants += [read(spec.template.memory_path), read(spec.template.state_path)]
-    if spec.memory_path is not None:
-        grants.append(write(str(Path(spec.memory_path).parent)))
-    if spec.shape.accel is Accel.KVM:
-        grants.append(device("/dev/kvm"))
-    return Jail(
-        grants=tuple(grants),
-        enabled=security.jailer_enabled,
-        limits=Limits(
-            open_files=security.max_open_files,
-            file_size_bytes=security.max_file_size_bytes,
-            memory_bytes=security.max_memory_bytes,
-            cpu_time_s=security.max_cpu_time_s,
-        ),
-    )
+def gate_path(spec: VmSpec) -> str:
+    """Where the gate of a machine lies: beside the directory that it is shown."""
+    return f"{spec.share_path}.gate"
 
 
 async def start_machine(
     spec: VmSpec,
     *,
     portals: Sequence[Path],
+    lanes: Sequence[Path],
     security: SecurityOptions,
     log_path: Path,
+    home: Path,
     network: socket.socket | None = None,
     gateway: socket.socket | None = None,
 ) -> Machine:
     """Start QEMU for `spec`, jailed as `security` says. Returns once the process exists, not once it runs.
 
     `network` is the machine's end of the pair whose other end the network process has, `gateway` that of a restricted box's
-    network port. QEMU's own messages go to `log_path`. Raises EngineError when QEMU cannot be started.
+    network port. QEMU's own messages go to `log_path`; `home` is the home directory. Raises EngineError when QEMU cannot be
+    started, JailError when the jail cannot be built.
     """
-    binary = host.qemu_binary()
-    listeners = [listen_unix(path) for path in portals]
-    pairs = [socket.socketpair() for _ in range(4)]
+    listeners = [listen_unix(path) for path in (*portals, *lanes)]
+    listening = [listener.fileno() for listener in listeners]
+    pairs = [socket.socketpair() for _ in CHANNELS]
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     fds = Descriptors(
-        qmp=theirs[0].fileno(),
-        console=theirs[1].fileno(),
-        events=theirs[2].fileno(),
-        output=theirs[3].fileno(),
-        portals=tuple(listener.fileno() for listener in listeners),
+        **{name: end.fileno() for name, end in zip(CHANNELS, theirs, strict=True)},
+        portals=tuple(listening[: len(portals)]),
+        lanes=tuple(listening[len(portals) :]),
         network=None if network is None else network.fileno(),
         gateway=None if gateway is None else gateway.fileno(),
     )
-    command = Command(argv=build_qemu_argv(binary, spec, fds), pass_fds=fds.all)
-    jail = machine_jail(spec, security, binary)
-    jailed = with_limits(wrap(command, jail), jail)
+    claim = claim_identity(security)
     try:
-        process = await start(jailed, log_path=log_path)
-    except OSError as error:
+        identity = None if claim is None else claim.identity
+        jail = machine_jail(spec, security, host.qemu_binary(), identity=identity)
+        async with prepared(spec, jail, home) as prepared_jail:
+            command = machine_command(spec, fds, prepared_jail)
+            if prepared_jail.mount_namespace is not None:
+                command = replace(command, pass_fds=(*command.pass_fds, prepared_jail.mount_namespace))
+            process = await start(command, log_path=log_path)
+    except BaseException as error:
         for end in ours:
             end.close()
-        raise EngineError(f"{jailed.argv[0]} could not be started: {error.strerror}") from error
+        if claim is not None:
+            claim.close()
+        if isinstance(error, OSError):
+            raise EngineError(f"the machine could not be started: {error.strerror}") from error
+        raise
     finally:
         for used in (*theirs, *listeners, network, gateway):
             if used is not None:
                 used.close()
-    for end in ours:
+    channels = open_channels(ours)
+    if spec.template is not None:
+        channels.restore.send(build_restore_script(spec.template.state_path))
+    return Machine(process=process, channels=channels, argv=command.argv, fds=fds, jail=jail, claim=claim)
+
+
+@contextlib.asynccontextmanager
+async def prepared(spec: VmSpec, jail: Jail, home: Path) -> AsyncIterator[Jail]:
+    """The jail as it is within the block, with all that it needs in place: files handed over, volumes mounted, the gate."""
+    if not jail.enabled:
+        yield jail
+        return
+    make_mountpoints(spec)
+    hand_over_files(jail)
+    async with contextlib.AsyncExitStack() as stack:
+        if jail.identity is not None and spec.shares:
+            from engine.jailer.idmap import shown_as_own
+
+            jail = await stack.enter_async_context(shown_as_own(jail, Path(f"{spec.share_path}.shown")))
+        gate = Path(gate_path(spec))
+        gate.unlink(missing_ok=True)
+        gate.write_bytes(make_gate(host.qemu_binary(), jail, Layout(home).jail_dir))
+        gate.chmod(GATE_MODE)
+        yield jail
+
+
+def open_channels(ends: Sequence[socket.socket]) -> Channels:
+    """Our ends, in the order of CHANNELS."""
+    for end in ends:
         end.setblocking(False)
-    channels = Channels(qmp=ours[0], console=ours[1], events=ours[2], output=ours[3])
-    return Machine(process=process, channels=channels, argv=jailed.argv)
+    return Channels(**dict(zip(CHANNELS, ends, strict=True)))

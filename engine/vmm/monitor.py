@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import DeadlineError, EngineError
+from engine.shown import printable
 from engine.vmm.arguments import BOX_NODE
 from engine.vmm.spec import VmSpec
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from qemu.qmp import QMPClient
 
 COMMAND_TIMEOUT_S = 30.0
+TRIPPED_OVER = (OSError, EOFError, AssertionError, ValueError, RecursionError)
+"""What the library raises besides its own errors: it asserts what is not so when the other end hangs up at the wrong moment,
+and expects of JSON that its numbers end."""
+MAX_LINE_BYTES = 256 * 1024
+"""Of QMP: nothing we ask for is as long. A guest that has won speaks for QEMU."""
 RESTORE_INTERVAL_S = 0.002
 DISK_NODE = "disk"
 DISK_SET, BASE_SET = 1, 2
@@ -38,8 +44,15 @@ class Monitor:
                 return await self._client.execute(command, dict(arguments or {}))
         except TimeoutError as error:
             raise DeadlineError(f"QEMU did not answer {command} within {COMMAND_TIMEOUT_S:g} s") from error
-        except (QMPError, OSError, EOFError) as error:
-            raise EngineError(f"{command} failed: {error}") from error
+        except (QMPError, *TRIPPED_OVER) as error:
+            raise EngineError(f"{command} failed: {_reason(error)}") from error
+
+    async def _status(self, command: str) -> tuple[str, str]:
+        """The status that an answer names, and the error description beside it. Raises EngineError when it names none."""
+        match await self.execute(command):
+            case {"status": str(status), **rest}:
+                return status, printable(str(rest.get("error-desc", "")))
+        raise EngineError(f"{command} was not answered with a status")
 
     async def events(self) -> AsyncIterator[Mapping[str, Any]]:
         """What QEMU says without being asked, until the monitor is closed. To be followed by one task: what nobody reads
@@ -53,32 +66,21 @@ class Monitor:
         docs/devel/migration: the capability x-ignore-shared leaves shared memory out of the stream. The machine is not
         stopped first: the state then says "running", and a restored machine runs by itself.
         """
-        await self._ignore_shared_memory()
+        capability = {"capability": "x-ignore-shared", "state": True}
+        await self.execute("migrate-set-capabilities", {"capabilities": [capability]})
         await self.execute("migrate", {"uri": f"file:{path}"})
         async with asyncio.timeout(timeout_s):
             while True:
-                answer = await self.execute("query-migrate")
-                if answer["status"] == "completed":
+                status, error = await self._status("query-migrate")
+                if status == "completed":
                     return
-                if answer["status"] in ("failed", "cancelled"):
-                    raise EngineError(
-                        f"saving the machine {answer['status']}: {answer.get('error-desc', '')}"
-                    )
+                if status in ("failed", "cancelled"):
+                    raise EngineError(f"saving the machine {status}: {error}")
                 await asyncio.sleep(0.01)
-
-    async def restore(self, path: str) -> None:
-        """Load the device state at `path` into a machine started with `-incoming defer`; it then runs.
-
-        It is not announced to the network five times, as one that has moved there would be (migrate-set-parameters,
-        announce-rounds): its only neighbour is its own network process.
-        """
-        await self._ignore_shared_memory()
-        await self.execute("migrate-set-parameters", {"announce-rounds": 0})
-        await self.execute("migrate-incoming", {"uri": f"file:{path}"})
 
     async def wait_restored(self) -> None:
         """Until the machine's devices may be changed."""
-        while (await self.execute("query-status"))["status"] == "inmigrate":  # noqa: ASYNC110
+        while (await self._status("query-status"))[0] == "inmigrate":  # noqa: ASYNC110
             await asyncio.sleep(RESTORE_INTERVAL_S)
 
     async def attach_disk(self, spec: VmSpec) -> None:
@@ -107,10 +109,6 @@ class Monitor:
         """Tell the guest the size of the box's disk, which is not that of the template's."""
         await self.execute("block_resize", {"node-name": BOX_NODE, "size": size_bytes})
 
-    async def _ignore_shared_memory(self) -> None:
-        capability = {"capability": "x-ignore-shared", "state": True}
-        await self.execute("migrate-set-capabilities", {"capabilities": [capability]})
-
 
 def _disk_node() -> dict[str, object]:
     """The qcow2 is written without lazy reference counts: a machine is ended by a kill, after which a lazy one would be
@@ -135,18 +133,23 @@ def _disk_node() -> dict[str, object]:
 
 @contextlib.asynccontextmanager
 async def open_monitor(channel: socket.socket, *, timeout_s: float = 10.0) -> AsyncIterator[Monitor]:
-    """Greet QEMU over our end of its control socket."""
+    """Greet QEMU over our end of its control socket. Raises EngineError."""
     from qemu.qmp import QMPClient, QMPError
 
-    client = QMPClient("boxlite")
+    client = QMPClient("boxlite", readbuflen=MAX_LINE_BYTES)
     client.logger.disabled = True
     try:
         async with asyncio.timeout(timeout_s):
             await client.connect(channel)
-    except (TimeoutError, QMPError, OSError, EOFError) as error:
-        raise EngineError(f"QEMU's control channel did not answer: {error}") from error
+    except (TimeoutError, QMPError, *TRIPPED_OVER) as error:
+        raise EngineError(f"QEMU's control channel did not answer: {_reason(error)}") from error
     try:
         yield Monitor(client)
     finally:
-        with contextlib.suppress(QMPError, OSError, EOFError, asyncio.CancelledError):
+        with contextlib.suppress(QMPError, *TRIPPED_OVER, asyncio.CancelledError):
             await client.disconnect()
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, without the bytes that the library shows beneath."""
+    return printable(str(error).partition("\n")[0])

@@ -87,19 +87,22 @@ class VmSpec:
 class Descriptors:
     """Numbers of the inherited descriptors QEMU finds its sockets at.
 
-    `portals` are listening sockets; the others are one end of a connected pair each. `network` None: no backend
+    `portals` and `lanes` are listening sockets; the others are one end of a connected pair each. `network` None: no backend
     process (a template, or no network). `gateway` is the end of a restricted box's network port; None: nobody is there.
     """
 
     qmp: int
+    restore: int
     console: int
     events: int
     output: int
     portals: tuple[int, ...]
+    lanes: tuple[int, ...] = ()
     network: int | None = None
     gateway: int | None = None
 
     @property
     def all(self) -> tuple[int, ...]:
         rest = tuple(fd for fd in (self.network, self.gateway) if fd is not None)
-        return (self.qmp, self.console, self.events, self.output, *self.portals, *rest)
+        sockets = (*self.portals, *self.lanes)
+        return (self.qmp, self.restore, self.console, self.events, self.output, *sockets, *rest)

@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from engine.errors import BoxliteError, DeadlineError, EngineError
-from engine.fsutil import locked, remove_tree, scratch_dir, try_lock
+from engine.fsutil import locked, remove_tree, scratch_dir, try_lock, write_atomic
+from engine.jailer.ownership import take_back
+from engine.jailer.refusal import find_refusal
 from engine.layout import Layout
 from engine.model import Accel, SecurityOptions
 from engine.progress import Progress, ProgressSink
@@ -24,7 +26,7 @@ from engine.vmm.monitor import open_monitor
 from engine.vmm.saved import find_template
 from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
 from engine.vmm.tsc import clock_args
-from guest.wire.constants import PORTAL_PORTS
+from guest.wire.constants import LANES, PORTAL_PORTS
 
 KERNEL_TIMEOUT_S = {Accel.TCG: 20.0, Accel.KVM: 5.0, Accel.HVF: 5.0}
 """Until the first word on the console."""
@@ -82,7 +84,7 @@ async def _build(
         )  # fmt: skip
         with scratch_dir(layout.tmp_dir, "template-") as scratch:
             try:
-                await _boot_and_save(scratch, shape, guest, security)
+                await _boot_and_save(scratch, shape, guest, security, layout.home)
             except DeadlineError:
                 if attempt == ATTEMPTS:
                     raise
@@ -99,7 +101,9 @@ async def _build(
     return template
 
 
-async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, security: SecurityOptions) -> None:
+async def _boot_and_save(
+    scratch: Path, shape: Shape, guest: GuestFiles, security: SecurityOptions, home: Path
+) -> None:
     memory, state = scratch / "memory", scratch / "state"
     (scratch / "share").mkdir(mode=0o700)
     (scratch / "sockets").mkdir(mode=0o700)
@@ -112,8 +116,11 @@ async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, securit
         kernel_args=await asyncio.to_thread(clock_args, shape.accel),
     )
     portals = [scratch / "sockets" / f"portal-{n}.sock" for n in range(PORTAL_PORTS)]
+    lanes = [scratch / "sockets" / f"lane-{n}.sock" for n in range(LANES)]
     log_path = scratch / "qemu.log"
-    machine = await start_machine(spec, portals=portals, security=security, log_path=log_path)
+    machine = await start_machine(
+        spec, portals=portals, lanes=lanes, security=security, log_path=log_path, home=home
+    )
     tail = ConsoleTail()
     console = asyncio.create_task(tail.follow(machine.channels.console))
     try:
@@ -127,6 +134,7 @@ async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, securit
         console.cancel()
         await machine.kill()
         await asyncio.to_thread(kill_leftovers, scratch)
+    take_back(scratch, memory, state)
     memory.chmod(0o400)
     state.chmod(0o400)
     document = {
@@ -135,7 +143,7 @@ async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, securit
         "state_bytes": state.stat().st_size,
         "memory_bytes": memory.stat().st_size,
     }
-    (scratch / "template.json").write_text(json.dumps(document))
+    write_atomic(scratch / "template.json", json.dumps(document).encode())
 
 
 async def _wait_ready(machine: Machine, *, timeout_s: float) -> None:
@@ -154,7 +162,9 @@ async def _wait_ready(machine: Machine, *, timeout_s: float) -> None:
 
 
 def explain_boot_failure(error: BoxliteError, qemu_log: Path, tail: ConsoleTail) -> BoxliteError:
-    """The same error with what QEMU and the console said last."""
+    """The same error with what QEMU and the console said last; or that its jail could not be built."""
+    if (refusal := find_refusal(qemu_log)) is not None:
+        return refusal
     with contextlib.suppress(OSError):
         said = qemu_log.read_text(errors="replace").strip().splitlines()
         if said:

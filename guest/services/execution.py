@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,12 @@ from grpclib.server import Stream
 
 from guest.container import Container
 from guest.errors import GuestError
+from guest.lanes import Lanes
 from guest.requests import ExecutionRequest
 from guest.services.calls import streaming, unary
+from guest.services.outlet import Outlet
 from guest.services.requests import exit_status
 from guest.sessions import Execution, Sessions
-from guest.streams import Reader
 from guest.wire import portal_pb2 as pb
 from guest.wire.constants import MAIN_EXECUTION
 
@@ -30,9 +32,12 @@ _HEARTBEAT_S = 1.0
 class ExecutionService:
     """`activity` is told of everything a person or program does with the box."""
 
-    def __init__(self, container: Container, sessions: Sessions, activity: Callable[[], None]) -> None:
+    def __init__(
+        self, container: Container, sessions: Sessions, lanes: Lanes, activity: Callable[[], None]
+    ) -> None:
         self._container = container
         self._sessions = sessions
+        self._lanes = lanes
         self._activity = activity
         self._heartbeat: asyncio.TimerHandle | None = None
 
@@ -101,11 +106,14 @@ class ExecutionService:
         execution = await self._execution(request.execution_id)
         offsets = (request.stdout_offset, request.stderr_offset)
         readers = [output.attach(offset) for output, offset in zip(execution.outputs, offsets, strict=True)]
-        with execution.client():
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(execution.client())
             # The client learns at once that it is attached, also when nothing is ever printed.
             await stream.send_initial_metadata()
+            outlet = Outlet(stream, lambda: self._lanes.find(request.lane))
+            stack.callback(outlet.close)
             tasks = [
-                asyncio.create_task(_forward(stream, number, reader)) for number, reader in enumerate(readers)
+                asyncio.create_task(outlet.forward(number, reader)) for number, reader in enumerate(readers)
             ]
             try:
                 await asyncio.gather(*tasks)
@@ -129,11 +137,22 @@ class ExecutionService:
                 self._activity()
                 await execution.write(message.data)
                 accepted += len(message.data)
+            if message.lane:
+                accepted += await self._input_from_lane(message.lane, execution)
         if execution is None:
             raise GuestError("invalid_argument", "the first message must name an execution")
         if close_at_end:
             await execution.close_stdin()
         await stream.send_message(pb.InputReply(accepted_bytes=accepted))
+
+    async def _input_from_lane(self, ticket: bytes, execution: Execution) -> int:
+        accepted = 0
+        async with self._lanes.taken(ticket) as lane:
+            async for parts in lane.receive():
+                self._activity()
+                await execution.write(*parts)
+                accepted += sum(len(part) for part in parts)
+        return accepted
 
     async def wait(self, request: pb.WaitRequest) -> pb.WaitReply:
         execution = await self._execution(request.execution_id)
@@ -159,23 +178,13 @@ class ExecutionService:
         return await self._sessions.wait_for(execution_id, timeout_s=_ON_ITS_WAY_S)
 
 
-async def _forward(stream: Stream[Any, Any], number: int, reader: Reader) -> None:
-    """Send one output stream to its end, at the client's speed."""
-    name = pb.Output.STDERR if number else pb.Output.STDOUT
-    while True:
-        chunk = await reader.next()
-        await stream.send_message(pb.Output(stream=name, offset=chunk.offset, data=chunk.data, end=chunk.end))
-        reader.consumed(chunk)
-        if chunk.end:
-            return
-
-
 def _session(execution: Execution) -> pb.Session:
     return pb.Session(
         execution_id=execution.id,
         argv=execution.argv,
         running=execution.running,
         tty=execution.tty,
+        stdin=execution.wants_stdin,
         attached=execution.attached,
         pid=execution.pid,
         started_ns=execution.started_ns,

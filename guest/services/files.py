@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -22,18 +23,23 @@ from guest.files import (
     stat_work,
     upload_work,
 )
+from guest.lanes import Lanes
 from guest.reaper import Reaper
 from guest.services.calls import streaming, unary
 from guest.tarstream import ExtractOptions
 from guest.wire import portal_pb2 as pb
 
 _SERVICE = "/boxlite.v1.Files/"
+_HEARTBEAT_S = 1.0
 
 
 class FilesService:
-    def __init__(self, container: Container, reaper: Reaper, activity: Callable[[], None]) -> None:
+    def __init__(
+        self, container: Container, reaper: Reaper, lanes: Lanes, activity: Callable[[], None]
+    ) -> None:
         self._container = container
         self._reaper = reaper
+        self._lanes = lanes
         self._activity = activity
 
     def __mapping__(self) -> dict[str, Handler]:
@@ -59,7 +65,12 @@ class FilesService:
             owner=None if header.keep_owner else (header.uid, header.gid),
         )
         pid = await self._view()
-        with self._work(pid, upload_work(_absolute(header.path), options), feeds=True) as work:
+        wanted = upload_work(_absolute(header.path), options)
+        if header.lane:
+            report = await self._work_on_lane(header.lane, pid, wanted, feeds=True)
+            await stream.send_message(pb.UploadReply(files=report["files"], bytes=report["bytes"]))
+            return
+        with self._work(pid, wanted, feeds=True) as work:
             taking = not first.data or await work.write(first.data)
             async for chunk in stream:
                 self._activity()
@@ -82,11 +93,31 @@ class FilesService:
         await stream.send_message(pb.DownloadChunk(stat=_file_stat(facts)))
         name = request.name or os.path.basename(path.rstrip(b"/")) or b"."
         source = facts.resolved if request.follow_link else path
+        if request.lane:
+            await self._work_on_lane(request.lane, pid, download_work(source, name), gives=True)
+            return
         with self._work(pid, download_work(source, name), gives=True) as work:
             async for data in chunks_of(work):
                 self._activity()
                 await stream.send_message(pb.DownloadChunk(data=data))
             await work.result()
+
+    async def _work_on_lane(
+        self, ticket: bytes, pid: int, work: Work, *, feeds: bool = False, gives: bool = False
+    ) -> dict[str, Any]:
+        """Work that takes its data from the client's lane, or gives them there."""
+        async with self._lanes.taken(ticket) as lane:
+            with lane.lent() as lane_fd:
+                running = FileWork(self._reaper, pid, work, feeds=feeds, gives=gives, lane_fd=lane_fd)
+                result = asyncio.ensure_future(running.result())
+                try:
+                    while not result.done():
+                        self._activity()
+                        await asyncio.wait((result,), timeout=_HEARTBEAT_S)
+                    return result.result()
+                finally:
+                    result.cancel()
+                    running.close()
 
     async def stat(self, request: pb.StatRequest) -> pb.StatReply:
         facts = await self._facts(await self._view(), _absolute(request.path), follow=request.follow_link)

@@ -38,6 +38,8 @@ def container_request(container: Container, request: pb.ContainerInitRequest) ->
         ca_certificates=tuple(request.ca_certificates),
         init_process=request.init_process,
         files_only=request.files_only,
+        seccomp_filter=request.seccomp_filter,
+        no_new_privileges=request.no_new_privileges,
     )
 
 

@@ -16,6 +16,11 @@ Events port, one JSON object a line of at most MAX_EVENT_BYTES. Agent → shim:
 Shim → agent:
     {"op": "stop", "signal": N, "grace_ms": N}                end the main command: the signal, SIGKILL after the grace
     {"op": "signal", "signal": N}                             to the main command
+    {"op": "warm"}                                            no client is expected yet: get ready for one
+Lanes: ports that carry bulk bytes past HTTP/2, for a call that names one by its ticket. The client sends LANE_MAGIC,
+NONCE_BYTES random bytes and the ticket; the agent answers as on a portal port. Then frames go one way: LANE_HEADER
+(stream 1 or 2, length up to LANE_FRAME_BYTES) and data; length 0 ends that stream. A call that could not get a lane
+carries its bytes in messages.
 Output port: agent → shim, the main command's output, as frames: OUTPUT_HEADER (stream 1 or 2, length) and data.
 """
 
@@ -26,6 +31,8 @@ AGENT_VERSION = "0.1.0"
 
 PORTAL_PORTS = 16
 PORTAL_PORT_NAME = "boxlite.portal.{}"
+LANES = 4
+LANE_PORT_NAME = "boxlite.lane.{}"
 EVENTS_PORT_NAME = "boxlite.events"
 OUTPUT_PORT_NAME = "boxlite.output"
 
@@ -46,6 +53,13 @@ BOX_MTU = 65520
 NONCE_BYTES = 16
 HELLO_MAGIC = b"\x00BOXLITE-HELLO-1\x00"
 REPLY_MAGIC = b"\x00BOXLITE-REPLY-1\x00"
+LANE_MAGIC = b"\x00BOXLITE-LANE-1\x00\x00"
+TICKET_BYTES = 16
+LANE_HEADER = struct.Struct(">BI")
+LANE_FRAME_BYTES = 1024 * 1024
+LANE_WORTH_BYTES = 1024 * 1024
+"""From how many bytes on a lane pays for the moment it takes to open."""
+
 MAX_FRAME_BYTES = 256 * 1024
 FLUSH_BYTES = MAX_FRAME_BYTES + 64 * 1024
 MAX_MESSAGE_BYTES = 1024 * 1024

@@ -7,14 +7,16 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AttachRequest(_message.Message):
-    __slots__ = ["execution_id", "stderr_offset", "stdout_offset"]
+    __slots__ = ["execution_id", "lane", "stderr_offset", "stdout_offset"]
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
     STDERR_OFFSET_FIELD_NUMBER: _ClassVar[int]
     STDOUT_OFFSET_FIELD_NUMBER: _ClassVar[int]
     execution_id: str
+    lane: bytes
     stderr_offset: int
     stdout_offset: int
-    def __init__(self, execution_id: _Optional[str] = ..., stdout_offset: _Optional[int] = ..., stderr_offset: _Optional[int] = ...) -> None: ...
+    def __init__(self, execution_id: _Optional[str] = ..., stdout_offset: _Optional[int] = ..., stderr_offset: _Optional[int] = ..., lane: _Optional[bytes] = ...) -> None: ...
 
 class BootReply(_message.Message):
     __slots__ = ["machine", "pid"]
@@ -39,7 +41,7 @@ class ContainerInitReply(_message.Message):
     def __init__(self, pid: _Optional[int] = ...) -> None: ...
 
 class ContainerInitRequest(_message.Message):
-    __slots__ = ["argv", "ca_certificates", "capabilities", "create_working_dir", "disk_is_new", "env", "files_only", "init_process", "memory_limit_bytes", "mounts", "pids_limit", "privileged", "read_only", "shm_size_bytes", "size", "stdin", "tty", "ulimits", "user", "working_dir"]
+    __slots__ = ["argv", "ca_certificates", "capabilities", "create_working_dir", "disk_is_new", "env", "files_only", "init_process", "memory_limit_bytes", "mounts", "no_new_privileges", "pids_limit", "privileged", "read_only", "seccomp_filter", "shm_size_bytes", "size", "stdin", "tty", "ulimits", "user", "working_dir"]
     ARGV_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     CA_CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
@@ -50,9 +52,11 @@ class ContainerInitRequest(_message.Message):
     INIT_PROCESS_FIELD_NUMBER: _ClassVar[int]
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     MOUNTS_FIELD_NUMBER: _ClassVar[int]
+    NO_NEW_PRIVILEGES_FIELD_NUMBER: _ClassVar[int]
     PIDS_LIMIT_FIELD_NUMBER: _ClassVar[int]
     PRIVILEGED_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    SECCOMP_FILTER_FIELD_NUMBER: _ClassVar[int]
     SHM_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     STDIN_FIELD_NUMBER: _ClassVar[int]
@@ -70,9 +74,11 @@ class ContainerInitRequest(_message.Message):
     init_process: bool
     memory_limit_bytes: int
     mounts: _containers.RepeatedCompositeFieldContainer[Mount]
+    no_new_privileges: bool
     pids_limit: int
     privileged: bool
     read_only: bool
+    seccomp_filter: bytes
     shm_size_bytes: int
     size: TerminalSize
     stdin: bool
@@ -80,7 +86,7 @@ class ContainerInitRequest(_message.Message):
     ulimits: _containers.RepeatedCompositeFieldContainer[Ulimit]
     user: str
     working_dir: str
-    def __init__(self, argv: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., working_dir: _Optional[str] = ..., user: _Optional[str] = ..., tty: bool = ..., stdin: bool = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., capabilities: _Optional[_Iterable[str]] = ..., privileged: bool = ..., read_only: bool = ..., memory_limit_bytes: _Optional[int] = ..., pids_limit: _Optional[int] = ..., shm_size_bytes: _Optional[int] = ..., ulimits: _Optional[_Iterable[_Union[Ulimit, _Mapping]]] = ..., init_process: bool = ..., ca_certificates: _Optional[_Iterable[str]] = ..., disk_is_new: bool = ..., files_only: bool = ..., create_working_dir: bool = ...) -> None: ...
+    def __init__(self, argv: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., working_dir: _Optional[str] = ..., user: _Optional[str] = ..., tty: bool = ..., stdin: bool = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., capabilities: _Optional[_Iterable[str]] = ..., privileged: bool = ..., read_only: bool = ..., memory_limit_bytes: _Optional[int] = ..., pids_limit: _Optional[int] = ..., shm_size_bytes: _Optional[int] = ..., ulimits: _Optional[_Iterable[_Union[Ulimit, _Mapping]]] = ..., init_process: bool = ..., ca_certificates: _Optional[_Iterable[str]] = ..., disk_is_new: bool = ..., files_only: bool = ..., create_working_dir: bool = ..., seccomp_filter: _Optional[bytes] = ..., no_new_privileges: bool = ...) -> None: ...
 
 class ContainerStartReply(_message.Message):
     __slots__ = []
@@ -113,14 +119,16 @@ class DownloadChunk(_message.Message):
     def __init__(self, stat: _Optional[_Union[FileStat, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class DownloadRequest(_message.Message):
-    __slots__ = ["follow_link", "name", "path"]
+    __slots__ = ["follow_link", "lane", "name", "path"]
     FOLLOW_LINK_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     follow_link: bool
+    lane: bytes
     name: bytes
     path: bytes
-    def __init__(self, path: _Optional[bytes] = ..., follow_link: bool = ..., name: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, path: _Optional[bytes] = ..., follow_link: bool = ..., name: _Optional[bytes] = ..., lane: _Optional[bytes] = ...) -> None: ...
 
 class ErrorDetail(_message.Message):
     __slots__ = ["code", "errno", "hint", "message"]
@@ -243,14 +251,16 @@ class InitRequest(_message.Message):
     def __init__(self, box_id: _Optional[str] = ..., hostname: _Optional[str] = ..., machine_id: _Optional[str] = ..., entropy: _Optional[bytes] = ..., realtime_ns: _Optional[int] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., dns: _Optional[_Iterable[str]] = ..., dns_search: _Optional[_Iterable[str]] = ..., hosts: _Optional[_Iterable[_Union[Host, _Mapping]]] = ..., ephemeral: bool = ...) -> None: ...
 
 class Input(_message.Message):
-    __slots__ = ["close_at_end", "data", "execution_id"]
+    __slots__ = ["close_at_end", "data", "execution_id", "lane"]
     CLOSE_AT_END_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
     close_at_end: bool
     data: bytes
     execution_id: str
-    def __init__(self, execution_id: _Optional[str] = ..., data: _Optional[bytes] = ..., close_at_end: bool = ...) -> None: ...
+    lane: bytes
+    def __init__(self, execution_id: _Optional[str] = ..., data: _Optional[bytes] = ..., close_at_end: bool = ..., lane: _Optional[bytes] = ...) -> None: ...
 
 class InputReply(_message.Message):
     __slots__ = ["accepted_bytes"]
@@ -357,12 +367,13 @@ class Network(_message.Message):
     def __init__(self, mac: _Optional[str] = ..., address: _Optional[str] = ..., gateway: _Optional[str] = ..., address6: _Optional[str] = ..., gateway6: _Optional[str] = ..., mtu: _Optional[int] = ..., redirect: bool = ..., announce: bool = ...) -> None: ...
 
 class Output(_message.Message):
-    __slots__ = ["data", "end", "offset", "status", "stream"]
+    __slots__ = ["data", "end", "offset", "on_lane", "status", "stream"]
     class Stream(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
     DATA_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
+    ON_LANE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     STDERR: Output.Stream
     STDOUT: Output.Stream
@@ -370,9 +381,10 @@ class Output(_message.Message):
     data: bytes
     end: bool
     offset: int
+    on_lane: bool
     status: ExitStatus
     stream: Output.Stream
-    def __init__(self, stream: _Optional[_Union[Output.Stream, str]] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., end: bool = ..., status: _Optional[_Union[ExitStatus, _Mapping]] = ...) -> None: ...
+    def __init__(self, stream: _Optional[_Union[Output.Stream, str]] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., end: bool = ..., on_lane: bool = ..., status: _Optional[_Union[ExitStatus, _Mapping]] = ...) -> None: ...
 
 class PingReply(_message.Message):
     __slots__ = ["uptime_ms", "version"]
@@ -409,7 +421,7 @@ class ResizeRequest(_message.Message):
     def __init__(self, execution_id: _Optional[str] = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ["argv", "attached", "execution_id", "pid", "processes", "running", "started_ns", "status", "tty"]
+    __slots__ = ["argv", "attached", "execution_id", "pid", "processes", "running", "started_ns", "status", "stdin", "tty"]
     ARGV_FIELD_NUMBER: _ClassVar[int]
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -418,6 +430,7 @@ class Session(_message.Message):
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     STARTED_NS_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    STDIN_FIELD_NUMBER: _ClassVar[int]
     TTY_FIELD_NUMBER: _ClassVar[int]
     argv: _containers.RepeatedScalarFieldContainer[str]
     attached: int
@@ -427,8 +440,9 @@ class Session(_message.Message):
     running: bool
     started_ns: int
     status: ExitStatus
+    stdin: bool
     tty: bool
-    def __init__(self, execution_id: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., running: bool = ..., tty: bool = ..., attached: _Optional[int] = ..., pid: _Optional[int] = ..., started_ns: _Optional[int] = ..., status: _Optional[_Union[ExitStatus, _Mapping]] = ..., processes: _Optional[int] = ...) -> None: ...
+    def __init__(self, execution_id: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., running: bool = ..., tty: bool = ..., attached: _Optional[int] = ..., pid: _Optional[int] = ..., started_ns: _Optional[int] = ..., status: _Optional[_Union[ExitStatus, _Mapping]] = ..., processes: _Optional[int] = ..., stdin: bool = ...) -> None: ...
 
 class ShutdownReply(_message.Message):
     __slots__ = []
@@ -501,9 +515,10 @@ class UploadChunk(_message.Message):
     def __init__(self, header: _Optional[_Union[UploadHeader, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class UploadHeader(_message.Message):
-    __slots__ = ["gid", "keep_owner", "make_parents", "no_dir_overwrite", "overwrite", "path", "uid"]
+    __slots__ = ["gid", "keep_owner", "lane", "make_parents", "no_dir_overwrite", "overwrite", "path", "uid"]
     GID_FIELD_NUMBER: _ClassVar[int]
     KEEP_OWNER_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
     MAKE_PARENTS_FIELD_NUMBER: _ClassVar[int]
     NO_DIR_OVERWRITE_FIELD_NUMBER: _ClassVar[int]
     OVERWRITE_FIELD_NUMBER: _ClassVar[int]
@@ -511,12 +526,13 @@ class UploadHeader(_message.Message):
     UID_FIELD_NUMBER: _ClassVar[int]
     gid: int
     keep_owner: bool
+    lane: bytes
     make_parents: bool
     no_dir_overwrite: bool
     overwrite: bool
     path: bytes
     uid: int
-    def __init__(self, path: _Optional[bytes] = ..., make_parents: bool = ..., overwrite: bool = ..., keep_owner: bool = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ..., no_dir_overwrite: bool = ...) -> None: ...
+    def __init__(self, path: _Optional[bytes] = ..., make_parents: bool = ..., overwrite: bool = ..., keep_owner: bool = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ..., lane: _Optional[bytes] = ..., no_dir_overwrite: bool = ...) -> None: ...
 
 class UploadReply(_message.Message):
     __slots__ = ["bytes", "files"]

@@ -109,23 +109,26 @@ install_commands() {
     printf '%s' "$line"
 }
 
-# ensure_venv [EXTRA]: the virtual environment with this project in it, and an extra (dev) if asked. A stamp tells
-# what is installed, so that pip runs only when pyproject.toml, the Python or the place has changed.
+# ensure_venv [EXTRA]: the virtual environment with this project in it, and an extra (dev) if asked, in the versions of the
+# lock files (see scripts/lock). A stamp tells what is installed, so that pip runs only when they, the Python or the place
+# have changed.
 ensure_venv() {
     local extra=${1:-} python key stamp
     local -a stamps=("$VENV/.boxlite-dev")
     [[ -n $extra ]] || stamps+=("$VENV/.boxlite-plain")
     python=$(find_python)
     [[ -x $VENV/bin/python ]] && python=$VENV/bin/python
-    key=$({ cat pyproject.toml; "$python" -V; pwd; } | cksum | tr -d ' ')
+    key=$({ cat pyproject.toml requirements*.lock; "$python" -V; pwd; } | cksum | tr -d ' ')
     for stamp in "${stamps[@]}"; do
         if [[ -f $stamp && $(<"$stamp") == "$key" ]]; then return; fi
     done
     say "installing the project into $VENV"
     [[ -x $VENV/bin/python ]] || "$python" -m venv "$VENV"
     # A new Python was perhaps just made: the key must name the one that is in the environment.
-    key=$({ cat pyproject.toml; "$VENV/bin/python" -V; pwd; } | cksum | tr -d ' ')
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore \
-        -e ".${extra:+[$extra]}"
+    key=$({ cat pyproject.toml requirements*.lock; "$VENV/bin/python" -V; pwd; } | cksum | tr -d ' ')
+    # Only files whose hashes are in the lock; the project itself is then built with what came that way.
+    local -a pip=("$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore)
+    "${pip[@]}" --require-hashes -r "requirements${extra:+-$extra}.lock"
+    "${pip[@]}" --no-deps --no-build-isolation -e .
     printf '%s' "$key" >"$VENV/.boxlite-${extra:-plain}"
 }

@@ -91,17 +91,20 @@ class Crasher:
             victim = "command" if which < 0.8 else "all"
         delay_s = self.random.uniform(0, self._usual_s[scenario.name] * 1.1)
         begun = time.monotonic()
-        command = self.boxlite.popen(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            command.wait(delay_s)
         what = f"{scenario.name}, {victim} after {delay_s:.3f} s"
-        killed = self._kill(victim, which, command)
-        try:
-            _, said = command.communicate(timeout=COMMAND_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._report(f"{what}: the command hangs: {' '.join(words)}", evidence=True)
-            command.kill()
-            _, said = command.communicate()
+        with tempfile.TemporaryFile() as complaints:
+            command = self.boxlite.popen(*words, stdout=subprocess.DEVNULL, stderr=complaints)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                command.wait(delay_s)
+            killed = self._kill(victim, which, command)
+            try:
+                command.wait(COMMAND_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._report(f"{what}: the command hangs: {' '.join(words)}", evidence=True)
+                command.kill()
+                command.wait()
+            complaints.seek(0)
+            said = complaints.read()
         if killed is None:
             self._learn(scenario.name, time.monotonic() - begun)
         else:
@@ -120,8 +123,9 @@ class Crasher:
 
     def _kill(self, victim: str, which: float, command: subprocess.Popen[bytes]) -> str | None:
         """Kill the victim; where there is none of its kind yet, the first one to come. What was killed, or None when the
-        command ended before."""
-        while True:
+        command ended before, or hangs."""
+        deadline = time.monotonic() + COMMAND_TIMEOUT_S
+        while time.monotonic() < deadline:
             chosen = [one for one in processes_of(self.boxlite.home) if victim in ("all", one.role)]
             if victim == "command":
                 chosen = [one for one in chosen if one.pid == command.pid]
@@ -132,6 +136,7 @@ class Crasher:
             if command.poll() is not None:
                 return None
             time.sleep(0.001)
+        return None
 
     def _learn(self, name: str, took_s: float) -> None:
         self._usual_s[name] = 0.7 * self._usual_s[name] + 0.3 * min(took_s, 10.0)
@@ -212,6 +217,7 @@ def _run_detached(crasher: Crasher) -> list[str] | None:
     if not (crasher.may_create and crasher.may_start):
         return None
     flags = ["--rm"] if crasher.random.random() < 0.3 else []
+    flags += ["-p", "80"] if crasher.random.random() < 0.5 else []  # then its network process starts with it
     return ["run", "-d", *flags, "--name", crasher.fresh_name(), crasher.image, *IDLE]
 
 
@@ -294,9 +300,11 @@ def crash_site(directory: Path, rootfs: Path) -> Iterator[tuple[Boxlite, Running
         )
         boxlite = Boxlite(make_home(directory / "home"))
         boxlite("run", "--rm", image, "true", check=True, timeout_s=300)
-        with inheriting_orphans():
-            yield boxlite, registry, image
-        boxlite.remove_all()
+        try:
+            with inheriting_orphans():
+                yield boxlite, registry, image
+        finally:
+            boxlite.remove_all()
     finally:
         registry.stop()
 

@@ -12,11 +12,12 @@ import pytest
 
 from guest.cgroups import Cgroup
 from guest.errors import GuestError
-from guest.sessions import Execution, Sessions
+from guest.sessions import Execution, Pipes, Sessions
 
 
 async def _run(execution: Execution, *argv: str) -> asyncio.subprocess.Process:
-    pipes = execution.open_pipes()
+    pipes = Pipes.open(stdin=execution.wants_stdin)
+    execution.use_pipes(pipes)
     process = await asyncio.create_subprocess_exec(
         *argv, stdin=pipes.stdin or asyncio.subprocess.DEVNULL, stdout=pipes.stdout, stderr=pipes.stderr
     )

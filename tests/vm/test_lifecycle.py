@@ -111,6 +111,10 @@ def test_events_tell_the_life_in_order_and_again_by_filter(boxlite: Boxlite, alp
     assert [found["Event"] for found in objects] == ["created", "started", "stopped", "removed"]
     cursors = [found["Cursor"] for found in objects]
     assert cursors == sorted(set(cursors))
+    later = boxlite.out(
+        "events", "--after", str(cursors[1]), "--no-follow", "--format", "{{.Event}}", "--filter", "box=other"
+    )
+    assert later.split() == ["stopped", "removed"]
     assert boxlite.out("events", "--until", since, "--since", since) == ""
 
 

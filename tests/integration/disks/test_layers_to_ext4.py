@@ -276,7 +276,7 @@ async def test_base_is_made_once_read_only_and_backs_its_overlay(layout: Layout,
     made = os.stat(first.base_path)
     assert await ensure_base(layout, image, size_gb=1) == first
     assert os.stat(first.base_path).st_mtime_ns == made.st_mtime_ns
-    assert stat.S_IMODE(made.st_mode) == 0o444
+    assert stat.S_IMODE(made.st_mode) == 0o400
     assert first.size_bytes == made.st_size == 1 << 30
     await create_overlay(first, tmp_path / "disk.qcow2")
     assert (tmp_path / "disk.qcow2").stat().st_size < 1 << 20

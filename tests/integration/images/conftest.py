@@ -31,6 +31,12 @@ def no_credentials_of_the_user(tmp_path, monkeypatch):  # type: ignore[no-untype
         "DOCKER_CONFIG",
         "HTTPS_PROXY",
         "HTTP_PROXY",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "https_proxy",
+        "http_proxy",
+        "no_proxy",
+        "all_proxy",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "user"))

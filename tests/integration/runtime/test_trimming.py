@@ -6,7 +6,7 @@ from engine.layout import Layout
 from engine.model import RuntimeConfig
 from engine.progress import ignore_progress
 from engine.runtime.context import Context
-from engine.runtime.housekeeping import trim_images
+from engine.runtime.trimming import trim_images
 from engine.store import BoxStore
 from tests.framework.home import layout
 from tests.framework.image_builder import build_image, file

@@ -1,7 +1,10 @@
 """The output log: every byte back, whatever the pieces; a guest that lies ends the log and nothing else."""
 
+import resource
+import signal
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,3 +66,24 @@ def test_read_frames_of_a_growing_file_goes_on_where_it_stopped(tmp_path: Path) 
         log.feed(frame(2, b"two")[4:])
         assert [entry.data for entry in read_frames(file)] == [b"two"]
     log.close()
+
+
+def test_output_log_on_a_full_disk_loses_what_came_then_and_keeps_nothing_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "output.log"
+    log = OutputLog(path)
+    log.feed(frame(1, b"before"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
+    try:
+        for _ in range(50):
+            with pytest.raises(OSError, match="too large"):
+                log.feed(frame(1, b"x" * 1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert len(log._pending) == 0
+    log.feed(frame(1, b"after"))
+    log.close()
+    with path.open("rb") as file:
+        assert [entry.data for entry in read_frames(file)] == [b"before", b"after"]

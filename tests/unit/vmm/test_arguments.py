@@ -23,7 +23,7 @@ SHAPE = Shape(
 GUEST = GuestFiles(
     digest="ab" * 32, kernel_path="/g/vmlinuz", initramfs_path="/g/initramfs", root_path="/g/root.img"
 )
-FDS = Descriptors(qmp=3, console=4, events=5, output=6, portals=(10, 11), network=None)
+FDS = Descriptors(qmp=3, restore=7, console=4, events=5, output=6, portals=(10, 11), network=None)
 COLD = VmSpec(
     shape=SHAPE, guest=GUEST, share_path="/t/share", disk_size_bytes=1 << 30, memory_path="/t/memory"
 )

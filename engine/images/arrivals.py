@@ -1,0 +1,39 @@
+"""Who works on an image while it is still being pulled."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from engine.model import Image
+
+
+class LayerArrivals(Protocol):
+    """Told, on the loop, how a pull gets on. After `begin`, exactly one of `finish` and `abandon` is called."""
+
+    def begin(self, image: Image) -> None:
+        """The manifest and the configuration are here; `image` is what it will be."""
+
+    def arrived(self, digest: str) -> None:
+        """A layer is in the store; told also of those that were before, and perhaps before `begin`."""
+
+    async def finish(self) -> None:
+        """Every layer is here. The image is put on record only if this does not raise."""
+
+    async def abandon(self) -> None:
+        """The pull failed."""
+
+
+class NobodyWaits:
+    """For a pull that only fetches."""
+
+    def begin(self, image: Image) -> None:
+        pass
+
+    def arrived(self, digest: str) -> None:
+        pass
+
+    async def finish(self) -> None:
+        pass
+
+    async def abandon(self) -> None:
+        pass

@@ -1,0 +1,188 @@
+"""Which system calls a jailed program may make: data, by what they are for.
+
+What is not listed gives ENOSYS, as from a kernel that does not have it, so that libraries fall back on what is; what is
+known and refused gives EPERM. Names that the host's libseccomp or processor does not know are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engine.jailer.gate import LOWEST_MAPPING, PATH_ADDRESS
+
+
+class Op(StrEnum):
+    """How an argument is compared; MASKED: equal to `value` where `mask` has a bit."""
+
+    EQ = "=="
+    GE = ">="
+    MASKED = "&"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """On the argument at `index`, as an unsigned number of 64 bits."""
+
+    index: int
+    op: Op
+    value: int
+    mask: int = 0
+
+
+Rule = tuple[str, tuple[Condition, ...]]
+
+FILES = (
+    "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 open openat openat2 close close_range"
+    " stat fstat lstat newfstatat statx lseek fcntl flock ftruncate fallocate fsync fdatasync sync_file_range fadvise64"
+    " copy_file_range sendfile splice access faccessat faccessat2 readlink readlinkat getdents64 getcwd chdir fchdir umask"
+    " dup dup2 dup3 pipe pipe2 eventfd eventfd2 statfs fstatfs"
+)
+CHANGES_OF_TREES = (
+    "mkdir mkdirat mknod mknodat unlink unlinkat rmdir rename renameat renameat2 link linkat symlink symlinkat chmod fchmod"
+    " fchmodat fchmodat2 chown fchown lchown fchownat utimensat utimes truncate getxattr lgetxattr fgetxattr setxattr"
+    " lsetxattr fsetxattr listxattr llistxattr flistxattr removexattr lremovexattr fremovexattr setfsuid setfsgid"
+)
+"""What a server of a shared directory does on behalf of its client."""
+MEMORY = (
+    "munmap mprotect madvise brk mincore membarrier mlock munlock msync get_mempolicy set_mempolicy mbind"
+)
+THREADS = (
+    "futex futex_waitv set_robust_list get_robust_list rseq set_tid_address exit exit_group sched_yield"
+    " sched_getaffinity sched_setaffinity sched_getparam sched_getscheduler sched_get_priority_max"
+    " sched_get_priority_min gettid getpid getppid getuid geteuid getgid getegid getresuid getresgid getgroups getpgrp"
+    " getpgid getsid arch_prctl getcpu capget tgkill rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait"
+    " rt_sigsuspend rt_sigpending rt_sigqueueinfo sigaltstack signalfd4 restart_syscall pause wait4 waitid"
+)
+TIME = (
+    "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage timerfd_create"
+    " timerfd_settime timerfd_gettime timer_create timer_settime timer_delete timer_gettime timer_getoverrun"
+    " setitimer getitimer"
+)
+WAITING = (
+    "poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2"
+)
+INHERITED_SOCKETS = (
+    "accept accept4 listen recvfrom recvmsg recvmmsg sendto sendmsg sendmmsg getsockname getpeername getsockopt"
+    " setsockopt shutdown"
+)
+"""Sockets are made by us and handed over; there is no way to make another."""
+ANY_SOCKETS = "socket socketpair bind connect"
+REST = "uname sysinfo getrandom getrlimit seccomp"
+
+REFUSED = (
+    "ptrace process_vm_readv process_vm_writev kcmp pidfd_open pidfd_getfd pidfd_send_signal kill tkill rt_tgsigqueueinfo"
+    " mount umount2 pivot_root chroot move_mount open_tree fsopen fsmount fsconfig fspick mount_setattr"
+    " unshare setns setuid setgid setreuid setregid setresuid setresgid setgroups capset setpriority"
+    " add_key request_key keyctl bpf perf_event_open userfaultfd kexec_load kexec_file_load"
+    " init_module finit_module delete_module reboot swapon swapoff acct quotactl syslog sethostname setdomainname"
+    " iopl ioperm settimeofday clock_settime clock_adjtime adjtimex nfsservctl lookup_dcookie vhangup personality"
+    " name_to_handle_at open_by_handle_at fanotify_init shmget shmat shmctl semget semop msgget msgsnd mq_open"
+    " io_uring_setup io_uring_enter io_uring_register io_setup io_submit fork vfork execveat socket socketpair bind connect"
+    " setrlimit sched_setscheduler sched_setattr ioprio_set migrate_pages move_pages memfd_secret"
+    " landlock_create_ruleset landlock_add_rule landlock_restrict_self process_madvise memfd_create"
+    " mkdir mkdirat mknod mknodat unlink unlinkat rmdir rename renameat renameat2 link linkat symlink symlinkat chmod"
+    " fchmod fchmodat chown fchown lchown fchownat truncate setxattr lsetxattr fsetxattr"
+)
+"""Refused unless a profile lists them."""
+
+_CLONE_THREAD_OF_PROCESS = 0x00010000 | 0x00000800 | 0x00000100  # CLONE_THREAD, CLONE_SIGHAND, CLONE_VM
+_CLONE_NEW = 0x7E020080  # every CLONE_NEW flag, time's included
+_MAP_FIXED_KINDS = 0x10 | 0x100000
+_MREMAP_FIXED = 2
+_PRCTLS = (3, 16, 15, 21, 22, 23, 29, 30, 36, 38, 39, 0x53564D41)
+"""GET_DUMPABLE, GET_NAME, SET_NAME, GET_SECCOMP, SET_SECCOMP, CAPBSET_READ, SET_TIMERSLACK, GET_TIMERSLACK,
+SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVS, GET_NO_NEW_PRIVS, SET_VMA (linux/prctl.h)."""
+_IOCTLS = (
+    0x5401,
+    0x5413,
+    0x5421,
+    0x541B,
+    0x5450,
+    0x5451,
+    0x80086601,
+    0x80087601,
+    0x801C581F,
+    0x1268,
+    0x127B,
+    0x80081272,
+)
+"""TCGETS, TIOCGWINSZ, FIONBIO, FIONREAD, FIONCLEX, FIOCLEX, FS_IOC_GETFLAGS, FS_IOC_GETVERSION, FS_IOC_FSGETXATTR, BLKSSZGET,
+BLKPBSZGET, BLKGETSIZE64 (asm-generic/ioctls.h, linux/fs.h)."""
+_KVM_IOCTL_TYPE = 0xAE00
+
+
+def _conditional(*, kvm: bool, executes: bool) -> tuple[Rule, ...]:
+    """Calls that depend on their arguments. `executes`: the gate's own execve is let through, and nothing can be mapped
+    where its path lay."""
+    high = Condition(0, Op.GE, LOWEST_MAPPING)
+    rules: list[Rule] = [
+        (
+            "clone",
+            (Condition(0, Op.MASKED, _CLONE_THREAD_OF_PROCESS, _CLONE_THREAD_OF_PROCESS | _CLONE_NEW),),
+        ),
+        ("prlimit64", (Condition(2, Op.EQ, 0),)),
+        ("mmap", (Condition(0, Op.EQ, 0),)),
+        ("mmap", (high,)),
+        ("mremap", (Condition(3, Op.MASKED, 0, _MREMAP_FIXED),)),
+        ("mremap", (Condition(4, Op.GE, LOWEST_MAPPING),)),
+    ]
+    rules += [("prctl", (Condition(0, Op.EQ, option),)) for option in _PRCTLS]
+    rules += [("ioctl", (Condition(1, Op.EQ, number),)) for number in _IOCTLS]
+    if kvm:
+        rules.append(("ioctl", (Condition(1, Op.MASKED, _KVM_IOCTL_TYPE, 0xFF00),)))
+    if executes:
+        rules.append(("execve", (Condition(0, Op.EQ, PATH_ADDRESS),)))
+    return tuple(rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyscallProfile:
+    """What one kind of program may call. `name` is for people."""
+
+    name: str
+    allowed: tuple[str, ...]
+    conditional: tuple[Rule, ...]
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        known = {*self.allowed, *(name for name, _ in self.conditional)}
+        return tuple(name for name in dict.fromkeys(REFUSED.split()) if name not in known)
+
+
+def _calls(*groups: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(" ".join(groups).split()))
+
+
+_PROGRAM = (FILES, MEMORY, THREADS, TIME, WAITING, REST)
+
+
+def machine_profile(*, kvm: bool, shares: bool, anonymous_memory: bool) -> SyscallProfile:
+    """QEMU: no new sockets, processes or programs. `shares`: it serves directories of the host that may be changed;
+    `anonymous_memory`: its memory is no file (a machine that boots cold)."""
+    groups = [*_PROGRAM, INHERITED_SOCKETS]
+    groups += [CHANGES_OF_TREES] if shares else []
+    groups += ["memfd_create"] if anonymous_memory else []
+    return SyscallProfile(
+        name="machine" + "+shares" * shares + "+memfd" * anonymous_memory + "+kvm" * kvm,
+        allowed=_calls(*groups),
+        conditional=_conditional(kvm=kvm, executes=True),
+    )
+
+
+def disk_tool_profile() -> SyscallProfile:
+    """mke2fs, debugfs, qemu-img: files in one directory, no sockets, no processes."""
+    return SyscallProfile(
+        name="disk-tool",
+        allowed=_calls(*_PROGRAM, CHANGES_OF_TREES),
+        conditional=_conditional(kvm=False, executes=True),
+    )
+
+
+def gateway_profile() -> SyscallProfile:
+    """A Python process that speaks TCP and UDP for a box, and writes its log: no processes, no tree of files."""
+    return SyscallProfile(
+        name="gateway",
+        allowed=_calls(*_PROGRAM, INHERITED_SOCKETS, ANY_SOCKETS, "unlink", "rename"),
+        conditional=_conditional(kvm=False, executes=True),
+    )

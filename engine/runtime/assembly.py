@@ -1,0 +1,71 @@
+"""Making an image's disk while its last layers are still on their way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+
+from engine.disks.base import base_key, ensure_base
+from engine.disks.release import CAP_BYTES, remove_idle_bases, using_bases
+from engine.errors import BoxliteError
+from engine.images.platforms import Platform
+from engine.model import Image, RootfsDisk
+from engine.progress import Progress
+from engine.runtime.context import Context
+
+UNTOLD_S = 1.0
+"""How long a disk may take beyond its last layer before that is worth a word."""
+
+
+class Assembly:
+    """Makes the base of an image that is being pulled, each layer from when it is here: `engine.images.arrivals`.
+
+    An image whose disk cannot be made is not put on record, and the error says why. One for another platform than the
+    host's is only fetched.
+    """
+
+    def __init__(self, context: Context, *, size_gb: int) -> None:
+        self._context = context
+        self._size_gb = size_gb
+        self._name = ""
+        self._ready: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._making: asyncio.Task[RootfsDisk] | None = None
+
+    def begin(self, image: Image) -> None:
+        self._name = image.reference
+        its = Platform(os=image.config.os, architecture=image.config.architecture)
+        if Platform.of_host().rank(its) is not None:
+            self._making = asyncio.create_task(self._make(image))
+
+    def arrived(self, digest: str) -> None:
+        self._ready[digest].set()
+
+    async def finish(self) -> None:
+        if self._making is None:
+            return
+        await asyncio.wait((self._making,), timeout=UNTOLD_S)
+        if not self._making.done():
+            self._context.progress(Progress(stage="base", item=self._name))
+        await self._making
+
+    async def abandon(self) -> None:
+        if self._making is not None:
+            self._making.cancel()
+            with contextlib.suppress(asyncio.CancelledError, BoxliteError):
+                await self._making
+
+    async def _make(self, image: Image) -> RootfsDisk:
+        layout = self._context.layout
+        is_new = not (layout.bases_dir / base_key(image.manifest_digest, self._size_gb)).exists()
+        async with using_bases(layout):
+            disk = await ensure_base(
+                layout,
+                image,
+                size_gb=self._size_gb,
+                config=self._context.config,
+                ready=self._ready,
+            )
+        if is_new:
+            await remove_idle_bases(layout, self._context.store, above_bytes=CAP_BYTES)
+        return disk

@@ -1,0 +1,132 @@
+"""Starting the machine that most boxes have, as the first thing a shim does.
+
+Most boxes run on the same machine as the one before, so its command is noted, and a shim starts it from the note while
+everything else is still being loaded: this module imports next to nothing. `engine.shim.headstart` takes over from here,
+and lets a box have the machine only if its command is the very one that would be made for that box.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+
+from engine.jailer.identity import SHARED_GID, claim_id, with_identity
+
+NOTE_NAME = "usual-machine"
+DIRECTORY_PREFIX = "head-"
+WARM_ORDER = b'{"op": "warm"}\n'
+"""Tells the agent that there is time to get ready in."""
+CHANNELS = 5
+SOCKET_PREFIX = "port-"
+_LONGEST_SOCKET_PATH = 100
+_BACKLOG = 16
+
+
+class UsualMachine:
+    """A machine just started, in a directory of its own. `ends` are our ends of its channels, `far_end` that of its
+    network; `fds`, `argv` and `gate` are what it was started with. `uid` is the user it becomes, kept from others by
+    `held`; None where it stays us."""
+
+    __slots__ = ("argv", "directory", "ends", "far_end", "fds", "gate", "held", "lock", "pid", "uid")
+
+    def __init__(self, directory: str, lock: int, fds: list[int], argv: list[str], gate: bytes) -> None:
+        self.directory = directory
+        self.lock = lock
+        self.fds = fds
+        self.argv = argv
+        self.gate = gate
+        self.uid: int | None = None
+        self.held: socket.socket | None = None
+        self.pid = 0
+        self.ends: list[socket.socket] = []
+        self.far_end: socket.socket
+
+    def start(self, script: bytes) -> None:
+        """Start it and tell it to restore itself. Raises OSError."""
+        share = f"{self.directory}/mounts"
+        os.mkdir(share, 0o750)  # noqa: PTH102
+        if os.geteuid() == 0:
+            self.uid, self.held = claim_id()
+            self.gate = with_identity(self.gate, self.uid, self.uid)
+            os.chown(share, -1, SHARED_GID)
+            os.chmod(share, 0o750)  # noqa: PTH101, S103
+        gate = os.open(f"{share}.gate", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o700)
+        os.write(gate, self.gate)
+        os.fchmod(gate, 0o500)
+        os.close(gate)
+        pairs = [socket.socketpair() for _ in range(CHANNELS + 1)]
+        listeners = [
+            _listen(f"{self.directory}/{SOCKET_PREFIX}{n}.sock") for n in range(len(self.fds) - CHANNELS - 1)
+        ]
+        self.ends = [ours for ours, _ in pairs[:CHANNELS]]
+        self.far_end = pairs[CHANNELS][0]
+        theirs = [*(theirs for _, theirs in pairs), *listeners]
+        self.pid = _spawn(self.argv, dict(zip(self.fds, theirs, strict=True)), f"{self.directory}/qemu.log")
+        self.ends[1].send(script)
+        self.ends[3].send(WARM_ORDER)
+
+
+def encode_note(share: str, script: bytes, gate: bytes, fds: list[int], argv: tuple[str, ...]) -> bytes:
+    """`share` is the directory that stands for the box's shared one in `argv`; `script` restores the machine; `gate` closes
+    its jail; `fds` are the numbers of its channels, its network, its portals and its lanes."""
+    return "\0".join([share, script.decode(), gate.hex(), " ".join(map(str, fds)), *argv]).encode()
+
+
+def start_usual_machine(home: str) -> UsualMachine | None:
+    """Start the machine noted in this home; None when none is, or it cannot be started."""
+    directory = f"{home}/tmp/{DIRECTORY_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"  # noqa: S108  of the home
+    if len(directory) > _LONGEST_SOCKET_PATH - len(f"/{SOCKET_PREFIX}00.sock"):
+        return None
+    try:
+        with open(f"{home}/{NOTE_NAME}", "rb") as note:
+            share, script, gate, numbers, *words = note.read().decode().split("\0")
+        fds = [int(number) for number in numbers.split()]
+        os.mkdir(directory, 0o700)  # noqa: PTH102
+    except (OSError, ValueError):
+        return None
+    try:
+        lock = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        argv = [word.replace(share, f"{directory}/mounts") for word in words]
+        machine = UsualMachine(directory, lock, fds, argv, bytes.fromhex(gate))
+        machine.start(script.encode())
+    except (OSError, ValueError, IndexError):
+        import shutil
+
+        shutil.rmtree(directory, ignore_errors=True)
+        return None
+    return machine
+
+
+def _listen(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _spawn(argv: list[str], handed: dict[int, socket.socket], log_path: str) -> int:
+    """Start a process that has each socket at its number, nothing else of ours, and a session of its own."""
+    above = max(handed) + 1
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    moved = {fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, above): number for number, end in handed.items()}
+    for end in handed.values():
+        end.close()
+    try:
+        return os.posix_spawn(
+            argv[0],
+            argv,
+            {"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, source, number)
+                for source, number in ((null, 0), (log, 1), (log, 2), *moved.items())
+            ],
+            setsid=True,
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+        )
+    finally:
+        for source in (null, log, *moved):
+            os.close(source)

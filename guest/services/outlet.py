@@ -1,0 +1,53 @@
+"""The way of an execution's output to one attached client: in messages, and over a lane once the client has opened one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from grpclib.server import Stream
+
+from guest.lanes import Lane
+from guest.streams import Chunk, Reader
+from guest.wire import portal_pb2 as pb
+
+_STREAMS = (pb.Output.STDOUT, pb.Output.STDERR)
+
+
+class Outlet:
+    """`find_lane` gives the client's lane once it is open."""
+
+    def __init__(self, stream: Stream[Any, Any], find_lane: Callable[[], Lane | None]) -> None:
+        self._stream = stream
+        self._find_lane = find_lane
+        self._lane: Lane | None = None
+        # A message that does not fit into the window is sent in parts: another must not come between them.
+        self._turn = asyncio.Lock()
+
+    async def forward(self, number: int, reader: Reader) -> None:
+        """Send output stream `number` to its end, at the client's speed."""
+        while True:
+            chunk = await reader.next()
+            async with self._turn:
+                await self._send(number, chunk)
+            reader.consumed(chunk)
+            if chunk.end:
+                return
+
+    async def _send(self, number: int, chunk: Chunk) -> None:
+        if self._lane is None:
+            self._lane = self._find_lane()
+            if self._lane is not None:
+                await self._stream.send_message(pb.Output(on_lane=True))
+        if self._lane is not None:
+            await self._lane.send(number + 1, chunk.data)  # no data: the end
+            if not chunk.end:
+                return
+        await self._stream.send_message(
+            pb.Output(stream=_STREAMS[number], offset=chunk.offset, data=chunk.data, end=chunk.end)
+        )
+
+    def close(self) -> None:
+        if self._lane is not None:
+            self._lane.release()

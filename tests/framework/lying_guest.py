@@ -1,0 +1,384 @@
+"""A guest that lies: the far end of every socket that leads from a machine to the host, played from a seed.
+
+    python -m tests.framework.lying_guest DIRECTORY
+
+It listens on DIRECTORY/sockets/portal-0.sock (the agent's gRPC port) and DIRECTORY/channel.sock (console, events, output
+or QMP), reads `{"kind": …, "seed": N}` a line from standard input, answers `ready`, and plays that to whoever connects.
+What it sends depends on nothing but kind and seed, as far as the host's own timing allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from grpclib.const import Cardinality, Handler, Status
+from grpclib.encoding.base import CodecBase
+from grpclib.server import Server, Stream
+
+from guest.wire import portal_pb2 as pb
+from guest.wire.constants import ERROR_TRAILER, HELLO_MAGIC, NONCE_BYTES, OUTPUT_HEADER, REPLY_MAGIC
+from tests.framework.hostile_messages import hostile_tar, random_bytes, random_message
+
+FLOOD_BYTES = 96 << 20
+"""What a flood sends at most: far more than any buffer of the host may take."""
+STALL_S = 30.0
+REPLIES = {
+    "Guest": {"Init": pb.InitReply, "Boot": pb.BootReply, "Ping": pb.PingReply, "Shutdown": pb.ShutdownReply,
+              "Metrics": pb.MetricsReply},
+    "Execution": {"Exec": pb.ExecReply, "Attach": pb.Output, "SendInput": pb.InputReply, "Wait": pb.WaitReply,
+                  "Kill": pb.KillReply, "ResizeTty": pb.ResizeReply, "List": pb.ListReply},
+    "Files": {"Upload": pb.UploadReply, "Download": pb.DownloadChunk, "Stat": pb.StatReply},
+}  # fmt: skip
+STREAMS = {"Attach": Cardinality.UNARY_STREAM, "Download": Cardinality.UNARY_STREAM,
+           "SendInput": Cardinality.STREAM_UNARY, "Upload": Cardinality.STREAM_UNARY}  # fmt: skip
+
+
+class Script:
+    """What to play next."""
+
+    def __init__(self) -> None:
+        self.kind = "messages"
+        self.dice = random.Random(0)
+
+
+class RawCodec(CodecBase):
+    """Messages are bytes, right or wrong."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: Any, message_type: Any) -> bytes:
+        return bytes(message)
+
+    def decode(self, data: bytes, message_type: Any) -> bytes:
+        return data
+
+
+# ---------------------------------------------------------------- the portal
+
+
+async def serve_portal(script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    dice = script.dice
+    if script.kind == "greeting":
+        await _greet_badly(dice, reader, writer)
+        return
+    nonce = await _read_hello(reader)
+    writer.write(random_bytes(dice, 200) if dice.random() < 0.2 else b"")
+    writer.write(REPLY_MAGIC + nonce)
+    if script.kind == "http2":
+        await _speak_bad_http2(dice, reader, writer)
+    else:
+        await _speak_grpc(dice, reader, writer)
+
+
+async def _read_hello(reader: asyncio.StreamReader) -> bytes:
+    await reader.readuntil(HELLO_MAGIC)
+    return await reader.readexactly(NONCE_BYTES)
+
+
+async def _greet_badly(
+    dice: random.Random, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    match dice.randrange(8):
+        case 0:
+            await asyncio.sleep(STALL_S)
+        case 1:
+            writer.write(random_bytes(dice, 5000))
+        case 2:
+            await _flood(dice, writer)
+        case 3:
+            nonce = await _read_hello(reader)
+            writer.write(REPLY_MAGIC + bytes(reversed(nonce)))
+            await asyncio.sleep(STALL_S)
+        case 4:
+            nonce = await _read_hello(reader)
+            writer.write((REPLY_MAGIC + nonce)[: dice.randrange(len(REPLY_MAGIC) + NONCE_BYTES)])
+            writer.write_eof()
+            await asyncio.sleep(STALL_S)
+        case 5:
+            nonce = await _read_hello(reader)
+            for byte in REPLY_MAGIC + nonce:
+                writer.write(bytes([byte]))
+                await asyncio.sleep(dice.choice((0, 0.001, 0.05)))
+        case 6:
+            for _ in range(dice.randrange(2000)):
+                writer.write(REPLY_MAGIC + random_bytes(dice, NONCE_BYTES))
+        case 7:
+            nonce = await _read_hello(reader)
+            writer.write((REPLY_MAGIC + nonce) * 3)
+
+
+async def _flood(dice: random.Random, writer: asyncio.StreamWriter, piece: bytes = b"") -> None:
+    piece = piece or random_bytes(dice, 70000) or b"x"
+    piece *= max(1, 65536 // len(piece))
+    for _ in range(FLOOD_BYTES // len(piece)):
+        writer.write(piece)
+        await writer.drain()
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes, *, length: int | None = None) -> bytes:
+    """An HTTP/2 frame (RFC 9113, section 4.1), with a length that need not be its own."""
+    return struct.pack(">I", len(payload) if length is None else length)[1:] + struct.pack(
+        ">BBI", kind, flags, stream) + payload  # fmt: skip
+
+
+async def _speak_bad_http2(
+    dice: random.Random, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    settings = b"".join(struct.pack(">HI", dice.randrange(9), dice.choice((0, 1, 2**14, 2**24 - 1, 2**31 - 1, 2**32 - 1)))
+                        for _ in range(dice.randrange(6)))  # fmt: skip
+    if dice.random() < 0.8:
+        writer.write(_frame(4, 0, 0, settings if dice.random() < 0.4 else b""))
+        writer.write(_frame(4, 1, 0, b""))
+    drinking = asyncio.ensure_future(_drink(reader)) if dice.random() < 0.8 else None
+    try:
+        for _ in range(dice.randrange(1, 40)):
+            stream = dice.choice((0, 1, 1, 1, 3, 5, 2, 2**31 - 1))
+            match dice.randrange(9):
+                case 0:
+                    piece = _frame(dice.randrange(12), dice.randrange(256), stream, random_bytes(dice, 300))
+                case 1:
+                    piece = _frame(
+                        dice.randrange(10), 0, stream, random_bytes(dice, 50), length=dice.getrandbits(24)
+                    )
+                case 2:
+                    piece = _frame(1, 4, stream, bytes([0x88]) + random_bytes(dice, 60))
+                case 3:
+                    piece = _frame(0, dice.randrange(2), stream,
+                                   struct.pack(">BI", dice.randrange(3), dice.getrandbits(32)) + random_bytes(dice, 500))  # fmt: skip
+                case 4:
+                    piece = _frame(8, 0, stream, struct.pack(">I", dice.choice((0, 1, 2**31 - 1))))
+                case 5:
+                    piece = _frame(dice.choice((3, 7)), 0, stream, bytes(8))
+                case 6:
+                    piece = _frame(6, 0, 0, bytes(8)) * dice.choice((1, 1000))
+                case 7:
+                    piece = _frame(1, 0, stream, b"") + _frame(9, 0, stream, b"\x00\x01a\x01b" * 100) * 300
+                case _:
+                    piece = random_bytes(dice, 5000)
+            if dice.random() < 0.03:
+                await _flood(dice, writer, piece)
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(dice.choice((0, 0, 0, 0.01)))
+        await asyncio.sleep(dice.choice((0, 0, STALL_S)))
+    finally:
+        if drinking is not None:
+            drinking.cancel()
+
+
+async def _drink(reader: asyncio.StreamReader) -> None:
+    while await reader.read(65536):
+        pass
+
+
+# ---------------------------------------------------------------- lies in good grammar
+
+
+class _Services:
+    """Every call of the portal, answered as the dice fall."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+
+    def __mapping__(self) -> dict[str, Handler]:
+        return {
+            f"/boxlite.v1.{service}/{method}": Handler(
+                self._answer(method, reply), STREAMS.get(method, Cardinality.UNARY_UNARY), bytes, bytes
+            )
+            for service, methods in REPLIES.items()
+            for method, reply in methods.items()
+        }
+
+    def _answer(self, method: str, reply: type[Any]) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+        async def handle(stream: Stream[Any, Any]) -> None:
+            await stream.recv_message()
+            dice = self._dice
+            choice = dice.randrange(12)
+            if choice == 0:
+                await asyncio.sleep(STALL_S)
+            elif choice in (1, 2):
+                await self._fail(stream)
+            elif choice == 3:
+                raise RuntimeError("the agent failed")
+            elif method in ("Attach", "Download"):
+                await self._stream(stream, method)
+            else:
+                await stream.send_message(self._message(reply))
+
+        return handle
+
+    async def _fail(self, stream: Stream[Any, Any]) -> None:
+        dice = self._dice
+        detail = self._message(pb.ErrorDetail, longest=2000)
+        if dice.random() < 0.6:
+            codes = (
+                "not_found",
+                "jail_error",
+                "command_not_found",
+                "internal",
+                "registry_auth",
+                "x" * 300,
+                "\x1b[2J",
+            )
+            detail = pb.ErrorDetail(
+                code=dice.choice(codes), message="\x1b]0;owned\x07\n\r\x9b31m" * 20
+            ).SerializeToString()
+        metadata = {ERROR_TRAILER: detail} if dice.random() < 0.9 else {"x": "y" * dice.choice((1, 40000))}
+        await stream.send_trailing_metadata(
+            status=dice.choice(list(Status)[1:]), status_message="\x1b[31mno\x07" * 5, metadata=metadata
+        )
+
+    def _message(self, kind: type[Any], *, longest: int = 200000) -> bytes:
+        found = random_message(self._dice, kind, longest=longest).SerializeToString()
+        if self._dice.random() < 0.15:
+            return random_bytes(self._dice, 3000)
+        return bytes(found)
+
+    async def _stream(self, stream: Stream[Any, Any], method: str) -> None:
+        dice = self._dice
+        messages = self._outputs() if method == "Attach" else self._downloads()
+        flood = dice.random() < 0.1
+        for _ in range(400 if flood else 1):
+            for message in messages:
+                await stream.send_message(message)
+                if not flood:
+                    await asyncio.sleep(dice.choice((0, 0, 0, 0.01)))
+        if dice.random() < 0.1:
+            await asyncio.sleep(STALL_S)
+
+    def _outputs(self) -> list[bytes]:
+        """A right sequence, most often with something wrong in it."""
+        dice = self._dice
+        data = random_bytes(dice, 3000)
+        right = [pb.Output(stream=0, offset=0, data=data), pb.Output(stream=1, offset=0, data=b"e"),
+                 pb.Output(stream=0, offset=len(data), end=True), pb.Output(stream=1, offset=1, end=True),
+                 pb.Output(status=pb.ExitStatus(exit_code=dice.choice((0, 1, 256, -1, 2**31 - 1))))]  # fmt: skip
+        for _ in range(dice.randrange(4)):
+            place = dice.randrange(len(right) + 1)
+            match dice.randrange(4):
+                case 0 if right:
+                    del right[place - 1]
+                case 1:
+                    right.insert(place, random_message(dice, pb.Output, longest=100000))
+                case 2:
+                    dice.shuffle(right)
+                case _ if right:
+                    right.insert(place, right[place - 1])
+        return [message.SerializeToString() for message in right]
+
+    def _downloads(self) -> list[bytes]:
+        dice = self._dice
+        stream = hostile_tar(dice)
+        size = dice.choice((1, 100, 512, 70000, 256 * 1024))
+        size = max(size, len(stream) // 2000)
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        return [pb.DownloadChunk(data=piece).SerializeToString() for piece in pieces]
+
+
+async def _speak_grpc(
+    dice: random.Random, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    server = Server([_Services(dice)], codec=RawCodec())
+    protocol = server._protocol_factory()
+    transport = writer.transport
+    protocol.connection_made(transport)
+    with contextlib.suppress(Exception):
+        while chunk := await reader.read(65536):
+            protocol.data_received(chunk)
+    protocol.connection_lost(None)
+
+
+# ---------------------------------------------------------------- the other channels
+
+
+async def serve_channel(script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    dice = script.dice
+    drinking = asyncio.ensure_future(_drink(reader))
+    try:
+        speak = {"events": _events, "output": _output, "console": _console, "qmp": _qmp}[script.kind]
+        for _ in range(dice.randrange(1, 30)):
+            writer.write(speak(dice))
+            await writer.drain()
+        if dice.random() < 0.1:
+            await _flood(dice, writer, speak(dice))
+        await asyncio.sleep(dice.choice((0, 0, 0.05)))
+    finally:
+        drinking.cancel()
+
+
+def _events(dice: random.Random) -> bytes:
+    value: Any = dice.choice((0, -1, 2**63, True, None, "x", 1e308, [1], {}, "\x1b[2J"))
+    event = {
+        "event": dice.choice(("exit", "halted", "ready", "activity", 7, "\n", "")),
+        "exit_code": value, "oom_killed": value,
+    }  # fmt: skip
+    lines = (json.dumps(event).encode(), b"[" * 4000, b'{"event":' * 400, b"9" * 4095, random_bytes(dice, 5000), b"\x00",
+             b'{"event": "exit", "exit_code": NaN}', b'"event"', b"{}")  # fmt: skip
+    return dice.choice(lines) + b"\n" * dice.randrange(3)
+
+
+def _output(dice: random.Random) -> bytes:
+    data = random_bytes(dice, 3000)
+    length = len(data) if dice.random() < 0.8 else dice.getrandbits(32)
+    return OUTPUT_HEADER.pack(dice.choice((1, 2, 1, 2, 1, 2, 0, 255)), length) + data
+
+
+def _console(dice: random.Random) -> bytes:
+    return dice.choice((b"\x1b]52;c;", b"\x9b2J", b"panic\r\n", b"\xff\xfe")) + random_bytes(dice, 200)
+
+
+def _qmp(dice: random.Random) -> bytes:
+    greeting = b'{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": ""}, "capabilities": []}}'
+    lines = (greeting, greeting, b'{"return": {}, "id": "__boxlite#00000"}', b'{"return": [1, "x", null]}',
+             b'{"event": "BLOCK_IO_ERROR", "data": 7, "timestamp": {"seconds": 1, "microseconds": 2}}',
+             b'{"error": {"class": "GenericError", "desc": "\x1b[2J"}, "id": "__boxlite#00001"}', b"[" * 5000,
+             b'{"event": "STOP", "timestamp": {"seconds": 1, "microseconds": 2}}' , random_bytes(dice, 2000),
+             b'"' + b"x" * dice.choice((10, 600000)), b"null", b"9" * 5000)  # fmt: skip
+    return dice.choice(lines) + b"\r\n"
+
+
+# ---------------------------------------------------------------- the program
+
+
+async def main(directory: Path) -> None:
+    script = Script()
+    tasks: set[asyncio.Task[Any]] = set()
+
+    def player(play: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.add(task)
+            try:
+                await play(script, reader, writer)
+            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+                pass
+            finally:
+                tasks.discard(task)
+                writer.transport.abort()
+
+        return serve
+
+    await asyncio.start_unix_server(player(serve_portal), directory / "sockets" / "portal-0.sock")
+    await asyncio.start_unix_server(player(serve_channel), directory / "channel.sock")
+    orders = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    while line := await orders.readline():
+        for task in tuple(tasks):
+            task.cancel()
+        order = json.loads(line)
+        script.kind, script.dice = order["kind"], random.Random(order["seed"])
+        print("ready", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

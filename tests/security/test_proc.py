@@ -1,0 +1,190 @@
+"""What /proc says of the processes of a running box, compared with what engine/jailer/THREAT_MODEL.md promises."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import host
+from engine.jailer.grants import DEVICES
+from engine.jailer.identity import FIRST_ID, SHARED_GID
+from engine.vmm.confinement import FIRMWARE_DIRS
+from tests.framework.cli import Boxlite
+from tests.framework.waiting import eventually, inspect
+
+pytestmark = pytest.mark.vm
+NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
+CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+NOTHING = "0000000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process as /proc has it."""
+
+    pid: int
+
+    def read(self, name: str) -> str:
+        return Path(f"/proc/{self.pid}/{name}").read_text()
+
+    @property
+    def status(self) -> dict[str, str]:
+        return dict(re.findall(r"^(\w+):\s*(.*)$", self.read("status"), re.MULTILINE))
+
+    def namespace(self, kind: str) -> str:
+        return os.readlink(f"/proc/{self.pid}/ns/{kind}")
+
+    @property
+    def children(self) -> list[int]:
+        return [int(word) for word in self.read(f"task/{self.pid}/children").split()]
+
+    @property
+    def descriptors(self) -> list[str]:
+        return [os.readlink(entry.path) for entry in os.scandir(f"/proc/{self.pid}/fd")]
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """The hard limits."""
+        return {
+            name.strip(): hard
+            for name, hard in re.findall(
+                r"^(Max [a-z ]+?)\s{2,}\S+\s+(\S+)", self.read("limits"), re.MULTILINE
+            )
+        }
+
+    @property
+    def mounts(self) -> dict[str, str]:
+        """Options by place."""
+        fields = (line.split() for line in self.read("mountinfo").splitlines())
+        return {field[4]: field[5] for field in fields}
+
+
+@pytest.fixture(scope="module")
+def machine(boxlite_of_module: Boxlite, alpine: str) -> Iterator[Process]:
+    """QEMU of a running box."""
+    boxlite = boxlite_of_module
+    boxlite("run", "-d", "--name", "shown", alpine, "sleep", "600", check=True)
+    shim = Process(inspect(boxlite, "shown")["State"]["Pid"])
+    yield next(
+        process for process in descendants(shim) if "qemu-system" in process.read("cmdline").split("\0")[0]
+    )
+    boxlite("rm", "-f", "shown")
+
+
+def descendants(process: Process) -> Iterator[Process]:
+    for pid in process.children:
+        yield Process(pid)
+        yield from descendants(Process(pid))
+
+
+def test_machine_has_every_namespace_of_its_own(machine: Process) -> None:
+    shared = [kind for kind in NAMESPACES if machine.namespace(kind) == os.readlink(f"/proc/self/ns/{kind}")]
+    assert shared == []
+
+
+def test_machine_has_no_capability_in_any_set_and_gains_none(machine: Process) -> None:
+    status = machine.status
+    assert {name: status[name] for name in CAPABILITY_SETS} == dict.fromkeys(CAPABILITY_SETS, NOTHING)
+    assert status["NoNewPrivs"] == "1"
+
+
+def test_machine_has_two_seccomp_filters(machine: Process) -> None:
+    """Ours, and QEMU's own."""
+    assert (machine.status["Seccomp"], machine.status["Seccomp_filters"]) == ("2", "2")
+
+
+def test_machine_is_a_user_of_its_own_where_root_starts_it(machine: Process) -> None:
+    uids, gids = machine.status["Uid"].split(), machine.status["Gid"].split()
+    assert len(set(uids)) == len(set(gids)) == 1
+    if os.geteuid() == 0:
+        assert FIRST_ID < int(uids[0]) < 2**31 and uids == gids
+        assert machine.status["Groups"].split() == [str(SHARED_GID)]
+    else:
+        assert int(uids[0]) == os.geteuid()
+
+
+def test_machine_has_limits(machine: Process) -> None:
+    limits = machine.limits
+    assert limits["Max core file size"] == "0"
+    assert limits["Max msgqueue size"] == "0"
+    assert limits["Max open files"] == limits["Max processes"] == "1024"
+    assert int(limits["Max address space"]) == (512 << 20) + (4 << 30)
+    assert int(limits["Max file size"]) == (10 << 30) * 5 // 4
+
+
+def test_machine_has_no_descriptor_but_what_was_handed_over(machine: Process, home: Path) -> None:
+    files = [path for path in machine.descriptors if path.startswith("/") and not path.startswith("/memfd:")]
+    inside = str(home.resolve())
+    expected = re.compile(
+        rf"/dev/null|{inside}/(boxes/\w+/(disk\.qcow2|logs/qemu\.log)|bases/[\w-]+/base\.ext4|tmp/head-[\w-]+/(qemu\.log|mounts))"
+        r".*|/.*/templates/\w+/(memory|state)|/.*/guest/\w+/root\.img|/.*/mounts"
+    )
+    assert [path for path in files if not expected.fullmatch(path)] == []
+    rest = {re.sub(r":?\[.*", "", path) for path in machine.descriptors if not path.startswith("/")}
+    assert rest <= {"socket", "anon_inode", "pipe"}
+
+
+def test_machine_has_no_environment(machine: Process) -> None:
+    assert machine.read("environ").strip("\0") in ("", "PWD=/")
+
+
+def test_machine_sees_only_what_was_granted(machine: Process, home: Path) -> None:
+    mounts = machine.mounts
+    libraries = {str(Path(path).parent) for path in host.libraries_of(host.qemu_binary())}
+    granted = {
+        *libraries,
+        machine.read("cmdline").split("\0")[0],
+        *FIRMWARE_DIRS,
+        *DEVICES,
+        *host.libraries_of(host.qemu_binary()),
+        "/",
+        "/proc",
+    }
+    own = re.compile(
+        r"/proc/.*|.*/(templates/\w+/(memory|state)|guest/\w+/(vmlinuz|initramfs|root\.img)|mounts)"
+    )
+    assert [place for place in mounts if place not in granted and not own.fullmatch(place)] == []
+    writable = [place for place, options in mounts.items() if "rw" in options.split(",")]
+    assert [
+        place for place in writable if place not in (*DEVICES, "/proc") and not place.startswith("/proc/")
+    ] == []
+
+
+def test_home_holds_nothing_that_others_may_read(machine: Process, home: Path) -> None:
+    open_to_others = [
+        str(path) for path in home.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o007
+    ]
+    assert open_to_others == []
+
+
+def test_inspect_shows_how_the_machine_is_confined(machine: Process, boxlite_of_module: Boxlite) -> None:
+    jail = wait_for_jail(boxlite_of_module)
+    assert jail["Namespaces"] == ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"]
+    assert jail["Seccomp"] == "machine" and jail["Capabilities"] == []
+    assert str(jail["Uid"]) == (machine.status["Uid"].split()[0] if os.geteuid() == 0 else "None")
+    assert {grant["Access"] for grant in jail["Grants"]} <= {"read", "device"}
+    assert jail["Limits"]["open_files"] == 1024
+    assert jail["Cgroup"]["Kind"] in ("systemd", "v1", "v2") or jail["Cgroup"]["Reason"]
+
+
+def test_machine_is_in_the_control_group_that_inspect_names(
+    machine: Process, boxlite_of_module: Boxlite
+) -> None:
+    kind = wait_for_jail(boxlite_of_module)["Cgroup"]["Kind"]
+    if kind == "none":
+        pytest.skip("this host lets us make no control group")
+    assert re.search(r"memory:/boxlite/\w+|boxlite-\w+\.scope|0::/boxlite/\w+", machine.read("cgroup"))
+
+
+def wait_for_jail(boxlite: Boxlite) -> dict[str, Any]:
+    """It is written a moment after the start."""
+    eventually(lambda: inspect(boxlite, "shown")["Security"]["Jail"] is not None, within_s=20)
+    jail = inspect(boxlite, "shown")["Security"]["Jail"]
+    assert isinstance(jail, dict)
+    return jail

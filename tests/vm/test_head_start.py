@@ -1,0 +1,89 @@
+"""Machines started before the command line is read: which box gets one, and what is left of the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.framework.cli import Boxlite
+from tests.framework.processes import processes_of
+from tests.framework.waiting import eventually
+
+USUAL = "usual-machine"
+
+
+def machine_words(boxlite: Boxlite, *words: str) -> tuple[str, ...]:
+    """The words of QEMU's command line for a box started so."""
+    boxlite("run", "-d", "--name", "seen", *words, "sleep", "600", check=True)
+    machines = [process.words for process in processes_of(boxlite.home) if process.role == "machine"]
+    boxlite("rm", "-f", "seen", check=True)
+    assert len(machines) == 1
+    return machines[0]
+
+
+def has_head_start(words: tuple[str, ...]) -> bool:
+    return any("/tmp/head-" in word for word in words)
+
+
+def left_over(home: Path) -> list[object]:
+    return [*processes_of(home), *(home / "tmp").glob("head-*")]
+
+
+def test_second_box_of_the_same_kind_gets_the_machine_started_ahead(boxlite: Boxlite, alpine: str) -> None:
+    boxlite("run", "--rm", alpine, "true", check=True)
+    assert has_head_start(machine_words(boxlite, alpine))
+    assert not list((boxlite.home / "tmp").glob("head-*"))
+
+
+def test_box_that_needs_another_machine_gets_another(boxlite: Boxlite, alpine: str, tmp_path: Path) -> None:
+    boxlite("run", "--rm", alpine, "true", check=True)
+    assert not has_head_start(machine_words(boxlite, "--memory", "256", alpine))
+    assert not has_head_start(machine_words(boxlite, "-v", f"{tmp_path}:/x", alpine))
+    # `start` cannot tell what the box needs: the machine started ahead ends unused.
+    boxlite("create", "--memory", "256", "--name", "small", alpine, "sleep", "600", check=True)
+    boxlite("start", "small", check=True)
+    machines = [process for process in processes_of(boxlite.home) if process.role == "machine"]
+    assert len(machines) == 1
+    assert not has_head_start(machines[0].words)
+
+
+def test_machine_nobody_claims_is_gone_with_its_command(boxlite: Boxlite, alpine: str) -> None:
+    boxlite("run", "--rm", alpine, "true", check=True)
+    assert boxlite("run", "--rm", "--pull", "never", "nosuch:1", "true").returncode == 125
+    eventually(lambda: not left_over(boxlite.home), within_s=5)
+
+
+def test_machine_of_a_killed_shim_is_swept_away(boxlite: Boxlite, alpine: str) -> None:
+    boxlite("run", "--rm", alpine, "true", check=True)
+    held = boxlite.popen("run", "--rm", alpine, "true")
+    try:
+        deadline = time.monotonic() + 20
+        while not (shims := [p for p in processes_of(boxlite.home) if p.role == "shim"]):
+            assert time.monotonic() < deadline
+        os.kill(shims[0].pid, signal.SIGKILL)
+    finally:
+        held.wait(60)
+    boxlite("ls", "-a", check=True)
+    eventually(lambda: not left_over(boxlite.home), within_s=5)
+
+
+def test_damaged_note_costs_nothing_but_time(boxlite: Boxlite, alpine: str) -> None:
+    for note in (
+        b"",
+        b"\0\0\0",
+        b"/x\0{}\n\0a b c\0/bin/false",
+        b"/x\0{}\n\x003 4 5 6 7 8 9\0/no/such/program",
+    ):
+        (boxlite.home / USUAL).write_bytes(note)
+        assert boxlite.out("run", "--rm", alpine, "echo", "fine") == "fine"
+    assert not left_over(boxlite.home)
+
+
+def test_changed_note_never_decides_how_a_machine_is_jailed(boxlite: Boxlite, alpine: str) -> None:
+    boxlite("run", "--rm", alpine, "true", check=True)
+    note = (boxlite.home / USUAL).read_bytes()
+    (boxlite.home / USUAL).write_bytes(note.replace(b"--unshare-all", b"--unshare-pid"))
+    words = machine_words(boxlite, alpine)
+    assert not has_head_start(words)
