@@ -29,6 +29,7 @@ from engine.model.box import (
 )
 from engine.model.config import Accel, RegistryConfig, RuntimeConfig
 from engine.model.execution import ExecSpec, ExitStatus, LogRecord, TerminalSize
+from engine.model.files import FileInfo, FileKind
 from engine.model.image import Image, ImageConfig, Layer, PullPolicy, RootfsDisk
 from engine.model.network import NetworkMode, NetworkSpec, PortSpec, Protocol
 from engine.model.record import BoxRecord, BoxState, StageTimings
@@ -63,6 +64,8 @@ __all__ = [
     "DiskUsage",
     "ExecSpec",
     "ExitStatus",
+    "FileInfo",
+    "FileKind",
     "HealthCheck",
     "HealthState",
     "Image",

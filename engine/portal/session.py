@@ -71,6 +71,10 @@ class GuestSession:
         self.upload = call(channel.stream_unary, "Files", "Upload", wire.UploadReply)
         self.download = call(channel.unary_stream, "Files", "Download", wire.DownloadChunk)
         self.stat = call(unary, "Files", "Stat", wire.StatReply)
+        self.read = call(channel.unary_stream, "Files", "Read", wire.DownloadChunk)
+        self.write = call(channel.stream_unary, "Files", "Write", wire.WriteReply)
+        self.list_files = call(channel.unary_stream, "Files", "List", wire.DownloadChunk)
+        self.change = call(unary, "Files", "Change", wire.ChangeReply)
 
 
 @contextlib.asynccontextmanager
