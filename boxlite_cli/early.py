@@ -1,29 +1,106 @@
 """The head start of commands that start a box: its shim is spawned before anything else is loaded, and gets ready on
-another processor meanwhile. A command that then starts nothing costs a process that ends by itself."""
+another processor meanwhile, with a machine of the usual kind where the command line asks for no other. A command that then
+starts nothing costs processes that end by themselves."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 STARTING = ("run", "start", "restart")
+SWITCHES = frozenset(
+    [
+        "--interactive",
+        "-i",
+        "--tty",
+        "-t",
+        "--detach",
+        "-d",
+        "--rm",
+        "--quiet",
+        "-q",
+        "--publish-all",
+        "-P",
+        "--read-only",
+        "--init",
+        "--privileged",
+        "--no-auto-resume",
+        "--no-healthcheck",
+        "--sig-proxy",
+        "--no-sig-proxy",
+        "--cold-boot",
+        "--debug",
+        "--attach",
+        "-a",
+    ]
+)
+"""Flags of these commands that take no value; a test holds them against the commands themselves."""
+MACHINE_FLAGS = frozenset(
+    [
+        "--cpus",
+        "--memory",
+        "-m",
+        "--network",
+        "--net",
+        "--volume",
+        "-v",
+        "--mount",
+        "--security",
+        "--cold-boot",
+        "--allow-net",
+        "--deny-net",
+        "--host-access",
+        "--net-tx-kbps",
+        "--net-rx-kbps",
+        "--secret",
+        "--home",
+        "--config",
+        "--help",
+        "--plan",
+    ]
+)
+"""Flags that ask for a machine of another kind, or for none."""
 _spawned: list[tuple[int, socket.socket]] = []
 
 
 def begin(arguments: Sequence[str]) -> None:
     """Spawn a shim if the command line looks like one that starts a box. Where that fails, the start says why."""
-    command = next((word for word in arguments if not word.startswith("-")), None)
+    words = iter(arguments)
+    command = next((word for word in words if not word.startswith("-")), None)
     if command not in STARTING or {"--help", "-h"} & set(arguments[:3]):
         return
     from engine.shim.spawn import spawn_shim
 
+    usual = command != "restart" and wants_usual_machine(words)
     try:
-        _spawned.append(spawn_shim())
+        _spawned.append(spawn_shim(_home() if usual else ""))
     except OSError:
         return
+
+
+def wants_usual_machine(words: Iterator[str]) -> bool:
+    """Do the options before the first positional argument leave the kind of machine alone?"""
+    for word in words:
+        if not word.startswith("-") or word in ("-", "--"):
+            return True
+        name, equals, _ = word.partition("=")
+        flags = [name] if word.startswith("--") else [f"-{letter}" for letter in word[1:]]
+        for number, flag in enumerate(flags, start=1):
+            if flag in MACHINE_FLAGS:
+                return False
+            if flag not in SWITCHES:
+                if number == len(flags) and not equals:
+                    next(words, None)
+                break
+    return False
+
+
+def _home() -> str:
+    return os.environ.get("BOXLITE_HOME") or os.path.expanduser("~/.boxlite")  # noqa: PTH111  pathlib is not loaded yet
 
 
 def take() -> tuple[int, socket.socket] | None:

@@ -7,6 +7,7 @@
     bases/DIGEST-SIZE/        base.ext4, empty.qcow2, base.json: one per image manifest and size
     bases/rootfs-ID-SIZE/     the same, made for a box with --rootfs; goes with its last box
     templates/KEY/            state, memory, template.json
+    templates/usual.json      the machine most boxes have: the next one gets a head start with it
     guest/DIGEST/             vmlinuz, initramfs, root.img, guest.json; `current` names the one in use
     boxes/ID/                 config.json, disk.qcow2, lock, exit.json
         sockets/              portal-N.sock, portal-N.lock, qmp.sock
@@ -146,6 +147,10 @@ class Layout:
     @property
     def db_dir(self) -> Path:
         return self.home / "db"
+
+    @property
+    def usual_machine_path(self) -> Path:
+        return self.templates_dir / "usual.json"
 
     @property
     def boxes_db(self) -> Path:

@@ -10,17 +10,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from engine.disks.build import (
-    BASE_FORMAT,
-    BASE_NAME,
-    OVERLAY_NAME,
-    RECORD_NAME,
-    Archive,
-    BaseBuild,
-    Wrap,
-    no_wrap,
-)
 from engine.disks.ext4 import is_clean_ext4
 from engine.disks.qcow2 import is_overlay_of
 from engine.errors import InternalError, NotFoundError
@@ -29,6 +20,14 @@ from engine.layout import ROOTFS_PREFIX, Layout
 from engine.model import DEFAULT_DISK_SIZE_GB, Image, RootfsDisk, RuntimeConfig
 from engine.progress import ProgressSink, ignore_progress
 
+if TYPE_CHECKING:
+    from engine.disks.build import Wrap  # a base is mostly there already: making one is loaded when it is not
+
+BASE_FORMAT = 1
+"""Version of a base's directory; one of another version is made anew."""
+BASE_NAME = "base.ext4"
+OVERLAY_NAME = "empty.qcow2"
+RECORD_NAME = "base.json"
 _SCRATCH_PREFIX = "base-"
 
 
@@ -44,7 +43,7 @@ async def ensure_base(
     size_gb: int = DEFAULT_DISK_SIZE_GB,
     config: RuntimeConfig | None = None,
     progress: ProgressSink = ignore_progress,
-    wrap: Wrap = no_wrap,
+    wrap: Wrap | None = None,
 ) -> RootfsDisk:
     """The base of `image` with at least `size_gb` GiB, made if it is not there. Any number may ask at once.
 
@@ -52,6 +51,10 @@ async def ensure_base(
     disk is full or a layer too large.
     """
     key = base_key(image.manifest_digest, size_gb)
+    if (found := find_base(layout, key)) is not None:
+        return found
+    from engine.disks.build import Archive, BaseBuild, no_wrap
+
     archives = [
         Archive(
             path=layout.blob_path(layer.digest),
@@ -67,7 +70,7 @@ async def ensure_base(
         size_gb=size_gb,
         config=config or RuntimeConfig(),
         progress=progress,
-        wrap=wrap,
+        wrap=wrap or no_wrap,
     )
     return await _ensure(layout, key, partial(build.from_archives, archives))
 
@@ -79,10 +82,12 @@ async def ensure_base_from_rootfs(
     size_gb: int = DEFAULT_DISK_SIZE_GB,
     config: RuntimeConfig | None = None,
     progress: ProgressSink = ignore_progress,
-    wrap: Wrap = no_wrap,
+    wrap: Wrap | None = None,
 ) -> RootfsDisk:
     """A base from a root file system: a tar archive (plain, gzip or zstd), made once per content; or a directory,
     copied as it is now into a base of its own at every call."""
+    from engine.disks.build import Archive, BaseBuild, no_wrap
+
     from_directory = rootfs.is_dir()
     if not from_directory and not rootfs.is_file():
         raise NotFoundError(f"the root file system {rootfs} is neither a directory nor a tar archive")
@@ -94,7 +99,7 @@ async def ensure_base_from_rootfs(
         size_gb=size_gb,
         config=config or RuntimeConfig(),
         progress=progress,
-        wrap=wrap,
+        wrap=wrap or no_wrap,
     )
     if from_directory:
         return await _ensure(layout, key, partial(build.from_directory, rootfs))
@@ -106,10 +111,7 @@ async def ensure_base_from_rootfs(
 
 
 async def _ensure(layout: Layout, key: str, build: Callable[[Path, Path], Awaitable[None]]) -> RootfsDisk:
-    """Find the base under `key`, or have `build` make it in a scratch directory for its final one."""
-    found = find_base(layout, key)
-    if found is not None:
-        return found
+    """Have `build` make the base in a scratch directory for its final one, unless there is one by now."""
     target = layout.bases_dir / key
     async with hold_lock(_lock_path(layout, key)):
         found = find_base(layout, key)

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Event
 
 from engine import process
+from engine.disks.base import BASE_FORMAT, BASE_NAME, OVERLAY_NAME, RECORD_NAME
 from engine.disks.emit import TreeSize, iter_fine_times, iter_xattrs, measure_tree, write_archive
 from engine.disks.ext4 import (
     BLOCK_BYTES,
@@ -33,12 +34,6 @@ from engine.fsutil import write_atomic
 from engine.model import RuntimeConfig
 from engine.process import Command, Completed
 from engine.progress import Progress, ProgressSink
-
-BASE_FORMAT = 1
-"""Version of a base's directory; one of another version is made anew."""
-BASE_NAME = "base.ext4"
-OVERLAY_NAME = "empty.qcow2"
-RECORD_NAME = "base.json"
 
 _MKE2FS_LEAST_S = 120.0
 _MKE2FS_BYTES_PER_S = 4 << 20

@@ -6,10 +6,13 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from engine.disks.emit import TreeSize
 from engine.errors import BoxliteError, ImageError, ResourceExhaustedError, UnsupportedError
 from engine.process import SAFE_PATH, Command, Completed
+
+if TYPE_CHECKING:
+    from engine.disks.emit import TreeSize
 
 BLOCK_BYTES = 4096
 _JOURNAL_MIB = 16

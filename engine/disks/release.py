@@ -13,8 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.disks.base import base_key, base_keys, remove_base
-from engine.disks.build import RECORD_NAME
+from engine.disks.base import RECORD_NAME, base_key, base_keys, remove_base
 from engine.disks.qcow2 import find_backing_file
 from engine.fsutil import disk_usage_bytes, hold_lock
 from engine.layout import ROOTFS_PREFIX, Layout

@@ -51,9 +51,17 @@ class Network:
     """
 
     def __init__(
-        self, ports: Sequence[PortSpec], *, host_access: bool, resolver: str | None, log_path: Path
+        self,
+        far_end: socket.socket,
+        ports: Sequence[PortSpec],
+        *,
+        host_access: bool,
+        resolver: str | None,
+        log_path: Path,
     ) -> None:
-        """Raises UnsupportedError when passt is not installed."""
+        """`far_end` is the end of the pair that is not the machine's; it is ours from now on. Raises UnsupportedError when
+        passt is not installed."""
+        self._far_end = far_end
         binary = find_program("passt")
         if binary is None:
             raise UnsupportedError(
@@ -62,7 +70,6 @@ class Network:
             )
         self._published = bool(ports)
         self._log_path = log_path
-        self.machine_end, self._far_end = socket.socketpair()
         self._argv = build_passt_argv(
             binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver
         )
@@ -85,7 +92,7 @@ class Network:
         return await self._process.wait()
 
     async def close(self) -> None:
-        """End passt. `machine_end` belongs to the machine once that was started."""
+        """End passt."""
         if self._far_end.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._far_end)
             self._far_end.close()

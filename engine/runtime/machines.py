@@ -10,8 +10,8 @@ from engine.layout import Layout
 from engine.model import Accel, BoxSpec, NetworkMode, RuntimeConfig, SecurityOptions
 from engine.progress import Progress, ProgressSink
 from engine.vmm.arguments import CONSOLES, CPU_MODELS, MACHINES
+from engine.vmm.saved import find_template
 from engine.vmm.spec import GuestFiles, Shape, Template
-from engine.vmm.template import ensure_template, find_template
 
 TCG_WARNING = (
     "{accel} is not usable on this host ({reason}); machines run under software emulation, some ten times slower, "
@@ -78,6 +78,8 @@ async def _template_of(
             raise EngineError(verdict.reason)
     if spec.cold_boot:
         return None
+    from engine.vmm.template import ensure_template
+
     return await ensure_template(layout, shape, guest, security=SecurityOptions(), progress=progress)
 
 

@@ -38,7 +38,7 @@ async def settle(context: Context, record: BoxRecord) -> BoxRecord:
     """The record as it is in truth: an active box whose shim is gone (killed, host rebooted) becomes stopped."""
     if not record.status.is_active or has_process(record):
         return record
-    await asyncio.to_thread(kill_leftovers, context.layout.box(record.id).disk_path)
+    await asyncio.to_thread(kill_leftovers, context.layout.box(record.id).mounts_dir)
     try:
         return await context.store.transition(
             record.id,

@@ -50,6 +50,7 @@ from engine.runtime.machines import check_cpus, choose_machine
 from engine.runtime.records import box_lock, settle
 from engine.runtime.requests import container_init_request, guest_init_request, published_ports
 from engine.runtime.shares import mounts_of, shares_of
+from engine.shim.headstart import note_machine
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, NetworkGrant, Verdict
 from engine.vmm.spec import VmSpec
@@ -265,6 +266,7 @@ async def _launch(
 ) -> Started:
     record, session, execution = await _wake(context, record, plan, shim, stack, watch)
     await shim.send(Verdict())
+    note_machine(context.layout, plan.vm, plan.security)
     # Nobody asks how long it took to start what is gone in a moment.
     if not (plan.auto_remove and plan.collects):
         record = await context.store.update_state(record.id, timings=watch.timings)

@@ -1,56 +1,71 @@
-"""`python -m engine.shim FD`: one box's shim. Started by engine.shim.lifeline only."""
+"""`python -m engine.shim FD HOME`: one box's shim. Started by engine.shim.spawn only. HOME is empty, or the home directory
+in which the usual machine is to get a head start."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import socket
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from engine.shim.lifeline import MESSAGE_HEADER
-from engine.shim.plan import LaunchPlan
+from engine.shim.headstart import HeadStart
+
+if TYPE_CHECKING:
+    from engine.shim.plan import LaunchPlan
 
 
 def main() -> int:
     lifeline = socket.socket(fileno=int(sys.argv[1]))
     lifeline.set_inheritable(False)
-    from engine.shim.supervisor import Supervisor  # while the starter is still making the plan
-
-    plan = _receive_plan(lifeline)
-    if plan is None:
-        return 0
-    import asyncio
-
-    _detach_output(plan)
-    asyncio.run(Supervisor(plan, lifeline).live())
+    lifeline.setblocking(False)
+    home = Path(sys.argv[2]) if sys.argv[2] else None
+    asyncio.run(_live(lifeline, home))
     sys.stderr.flush()
     os._exit(0)  # somebody waits for our end: do not take the interpreter apart first
 
 
-def _receive_plan(lifeline: socket.socket) -> LaunchPlan | None:
-    """The plan, or None when the starter went away without one."""
-    header = _receive(lifeline, MESSAGE_HEADER.size)
-    document = _receive(lifeline, MESSAGE_HEADER.unpack(header)[0]) if header else b""
-    if not document:
-        return None
-    plan = pickle.loads(document)  # noqa: S301  from our own parent, over a socket pair it made for us
+async def _live(lifeline: socket.socket, home: Path | None) -> None:
+    head_start = None if home is None else await HeadStart.begin(home)
+    from engine.shim.supervisor import Supervisor  # while the machine starts and the starter makes the plan
+
+    try:
+        plan = await _receive_plan(lifeline)
+    except EOFError:
+        if head_start is not None:
+            await head_start.discard()
+        return
+    _detach_output(plan)
+    await Supervisor(plan, lifeline, head_start).live()
+
+
+async def _receive_plan(lifeline: socket.socket) -> LaunchPlan:
+    """Raises EOFError when the starter went away without a plan."""
+    from engine.shim.plan import MESSAGE_HEADER, LaunchPlan
+
+    (length,) = MESSAGE_HEADER.unpack(await _receive(lifeline, MESSAGE_HEADER.size))
+    plan = pickle.loads(await _receive(lifeline, length))  # noqa: S301  from our parent, over a socket pair it made
     assert isinstance(plan, LaunchPlan)
     return plan
 
 
-def _receive(lifeline: socket.socket, size: int) -> bytes:
+async def _receive(lifeline: socket.socket, size: int) -> bytes:
+    loop = asyncio.get_running_loop()
     received = b""
     while len(received) < size:
-        chunk = lifeline.recv(size - len(received))
+        try:
+            chunk = await loop.sock_recv(lifeline, size - len(received))
+        except OSError as error:
+            raise EOFError from error
         if not chunk:
-            return b""
+            raise EOFError
         received += chunk
     return received
 
 
 def _detach_output(plan: LaunchPlan) -> None:
-    from pathlib import Path
-
     from engine.layout import Layout
 
     log = Layout(Path(plan.home)).box(plan.box_id).shim_log

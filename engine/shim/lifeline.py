@@ -8,16 +8,13 @@ import json
 import os
 import pickle
 import socket
-import struct
 import threading
 from pathlib import Path
 
 from engine.errors import BoxliteError, EngineError
 from engine.process import process_start_ticks
-from engine.shim.plan import COLLECTED, RELEASED, LaunchPlan, Verdict
+from engine.shim.plan import COLLECTED, MESSAGE_HEADER, RELEASED, LaunchPlan, Verdict
 from engine.shim.spawn import spawn_module, spawn_shim
-
-MESSAGE_HEADER = struct.Struct(">I")
 
 
 class Shim:

@@ -6,6 +6,7 @@ answers are JSON lines.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 
 from engine.model import BoxState, HealthCheck, PortSpec, RestartPolicy, SecurityOptions
@@ -60,6 +61,8 @@ class Verdict:
     exit_code: int | None = None
 
 
+MESSAGE_HEADER = struct.Struct(">I")
+"""The length in bytes of what follows."""
 RELEASED = b"R"
 """Sent by the starter of an attached box after the verdict: let the box go on when I end."""
 COLLECTED = b"C"

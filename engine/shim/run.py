@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from engine.errors import BoxliteError, DeadlineError, EngineError
 from engine.layout import BoxLayout
 from engine.net.passt import Network
+from engine.shim.headstart import HeadStart, ReadyMachine
 from engine.shim.outputlog import CappedFile, OutputLog
 from engine.shim.plan import LaunchPlan
 from engine.vmm.channels import chunks, events
@@ -69,37 +71,69 @@ class Run:
     def pid(self) -> int | None:
         return None if self._machine is None else self._machine.pid
 
-    async def launch(self) -> None:
-        """Start the network process and the machine. Raises what they raise; `clean_up` is due in any case."""
-        grant = self._plan.network
-        if grant is not None:
-            self._network = Network(
-                grant.ports,
-                host_access=grant.host_access,
-                resolver=grant.resolver,
-                log_path=self._box.logs_dir / "network.log",
-            )
-            await self._network.open()
+    async def launch(self, head_start: HeadStart | None = None) -> None:
+        """Start the network process and the machine, or take the machine that has a head start, and give it its disk.
+        Raises what they raise; `clean_up` is due in any case."""
+        ready = None
+        if head_start is not None:
+            ready = await head_start.claim(self._plan.vm, self._plan.security, self._box)
+        if ready is None:
+            await self._start_anew()
+        else:
+            await self._take_over(ready)
+        monitor = await self._monitor_of_machine()
+        self._spawn(self._follow_monitor(monitor))
+        await monitor.attach_disk(self._plan.vm)
+        if self._plan.vm.template is not None:
+            self._spawn(self._announce_disk_size(monitor))
+        else:
+            await monitor.execute("cont")
+            await self._until_ready()
+
+    async def _take_over(self, ready: ReadyMachine) -> None:
+        self._machine, self._monitor = ready.machine, ready.monitor
+        await self._resources.enter_async_context(ready.resources)
+        self._follow(ready.machine)
+        await self._open_network(ready.network)
+
+    async def _start_anew(self) -> None:
+        machine_end = None
+        if self._plan.network is not None:
+            machine_end, far_end = socket.socketpair()
+            await self._open_network(far_end)
         self._machine = await start_machine(
             self._plan.vm,
             portals=[self._box.portal_socket(number) for number in range(PORTAL_PORTS)],
             security=self._plan.security,
             log_path=self._box.qemu_log,
-            network=None if self._network is None else self._network.machine_end,
+            network=machine_end,
         )
-        self._spawn(self._write_console(self._machine))
-        self._spawn(self._write_output(self._machine))
-        self._spawn(self._follow_events(self._machine))
-        self._spawn(self._watch_machine(self._machine))
-        if self._network is not None:
-            self._spawn(self._watch_network(self._network))
-        monitor = await self._monitor_of_machine()
-        self._spawn(self._follow_monitor(monitor))
+        self._follow(self._machine)
         if self._plan.vm.template is not None:
+            monitor = await self._monitor_of_machine()
             await monitor.restore(self._plan.vm.template.state_path)
-            self._spawn(self._announce_disk_size(monitor))
-        else:
-            await self._until_ready()
+            await monitor.wait_restored()
+
+    async def _open_network(self, far_end: socket.socket) -> None:
+        grant = self._plan.network
+        if grant is None:
+            far_end.close()
+            return
+        self._network = Network(
+            far_end,
+            grant.ports,
+            host_access=grant.host_access,
+            resolver=grant.resolver,
+            log_path=self._box.logs_dir / "network.log",
+        )
+        await self._network.open()
+        self._spawn(self._watch_network(self._network))
+
+    def _follow(self, machine: Machine) -> None:
+        self._spawn(self._write_console(machine))
+        self._spawn(self._write_output(machine))
+        self._spawn(self._follow_events(machine))
+        self._spawn(self._watch_machine(machine))
 
     async def _until_ready(self) -> None:
         """Until the agent of a machine that boots cold listens, or the machine is gone. Raises DeadlineError."""
@@ -139,7 +173,7 @@ class Run:
         if self._machine is not None:
             await self._machine.kill()
             if self._monitor is None:  # QEMU had not begun: see engine.vmm.leftovers
-                await asyncio.to_thread(kill_leftovers, self._box.disk_path)
+                await asyncio.to_thread(kill_leftovers, self._box.mounts_dir)
 
     async def _end_network(self) -> None:
         if self._network is not None:

@@ -18,8 +18,8 @@ from engine.errors import BoxliteError, InvalidStateError
 from engine.layout import BoxLayout, Layout
 from engine.shim.control import ControlServer
 from engine.shim.deadlines import Deadlines
-from engine.shim.lifeline import MESSAGE_HEADER
-from engine.shim.plan import RELEASED, LaunchPlan, Verdict
+from engine.shim.headstart import HeadStart
+from engine.shim.plan import MESSAGE_HEADER, RELEASED, LaunchPlan, Verdict
 from engine.shim.restart import backoff_s, should_restart
 from engine.shim.run import Ending, Run
 
@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 class Supervisor:
     """Owns one box. `live` returns when nothing of it runs and its end is on record."""
 
-    def __init__(self, plan: LaunchPlan, lifeline: socket.socket) -> None:
+    def __init__(
+        self, plan: LaunchPlan, lifeline: socket.socket, head_start: HeadStart | None = None
+    ) -> None:
         self.plan = plan
+        self._head_start = head_start
         self.layout = Layout(Path(plan.home))
         self.box: BoxLayout = self.layout.box(plan.box_id)
         self._lifeline = lifeline
@@ -90,7 +93,7 @@ class Supervisor:
     async def _first_run(self) -> Ending:
         self.run = self._new_run()
         try:
-            await self.run.launch()
+            await self.run.launch(self._head_start)
             self._say({"machine": self.run.pid})
             if (
                 self.plan.attached

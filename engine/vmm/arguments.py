@@ -7,7 +7,7 @@ Documentation: qemu(1); docs/system/i386/microvm.rst; docs/system/vm-templating.
 
 from __future__ import annotations
 
-from engine.model import Accel
+from engine.model import MAX_DISK_SIZE_GB, Accel
 from engine.vmm.spec import Descriptors, Shape, VmSpec
 from guest.wire.constants import (
     BOX_DISK_SERIAL,
@@ -35,6 +35,10 @@ CPU_MODELS = {
     (Accel.TCG, "aarch64"): "max",
 }
 BOX_NODE = "box"
+BLANK_NODE = "blank"
+BLANK_DISK_BYTES = MAX_DISK_SIZE_GB * 1024**3
+"""A machine starts with an empty disk as large as any box's may be: a restored kernel still knows its size when it mounts
+the box's, and refuses a file system that goes past the end of its device. It learns the real size a moment later."""
 MAX_SERIAL_PORTS = 31
 """The serial device alone sits on PCI: on virtio-mmio QEMU offers queues of 1024 entries whatever the device asked for,
 and the guest's driver fills each port's with pages, 4 MiB a port that no box can use (hw/virtio/virtio-mmio.c,
@@ -64,7 +68,7 @@ def build_qemu_argv(binary: str, spec: VmSpec, fds: Descriptors) -> tuple[str, .
         *_share(spec),
         *_network(spec.shape, fds),
         *_sandbox(spec),
-        *_restore(spec),
+        *_start(spec),
     )  # fmt: skip
 
 
@@ -120,31 +124,17 @@ def _channels(fds: Descriptors) -> tuple[str, ...]:
 
 
 def _disks(spec: VmSpec) -> tuple[str, ...]:
+    """The guest's root, and the box's disk as it is before the monitor puts the real one in its place: the machine of a
+    box can so be started before it is known which box it will be, and never sees a path of the box's."""
     return (
         "-blockdev",
         f"driver=raw,node-name=root,read-only=on,file.driver=file,file.filename={spec.guest.root_path}"
         ",file.locking=off,cache.direct=off",
         "-device", f"virtio-blk-device,drive=root,serial={ROOT_DISK_SERIAL}",
-        *_box_disk(spec),
+        "-blockdev", f"driver=null-co,node-name={BLANK_NODE},size={BLANK_DISK_BYTES},read-zeroes=on",
+        "-blockdev", f"driver=raw,node-name={BOX_NODE},file={BLANK_NODE},discard=unmap",
         "-device", f"virtio-blk-device,drive={BOX_NODE},serial={BOX_DISK_SERIAL}",
     )  # fmt: skip
-
-
-def _box_disk(spec: VmSpec) -> tuple[str, ...]:
-    """The qcow2 is written without lazy reference counts: a machine is ended by a kill, after which a lazy one would be
-    repaired, and every cluster of it reported, at the next start."""
-    if spec.disk_path is None:
-        return (
-            "-blockdev",
-            f"driver=null-co,node-name={BOX_NODE},size={spec.disk_size_bytes},read-zeroes=on",
-        )
-    return (
-        "-blockdev",
-        f"driver=qcow2,node-name={BOX_NODE},discard=unmap"
-        f",file.driver=file,file.filename={spec.disk_path},file.discard=unmap"
-        ",backing.driver=raw,backing.read-only=on,backing.file.driver=file"
-        f",backing.file.filename={spec.base_path},backing.file.locking=off",
-    )
 
 
 def _share(spec: VmSpec) -> tuple[str, ...]:
@@ -170,7 +160,8 @@ def _sandbox(spec: VmSpec) -> tuple[str, ...]:
     return ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 
 
-def _restore(spec: VmSpec) -> tuple[str, ...]:
-    if spec.template is None:
-        return ()
-    return ("-incoming", "defer")
+def _start(spec: VmSpec) -> tuple[str, ...]:
+    """A machine that restores waits for the monitor's word; one that boots cold stands still until it has its disk."""
+    if spec.template is not None:
+        return ("-incoming", "defer")
+    return () if spec.disk_path is None else ("-S",)

@@ -81,7 +81,7 @@ def _program_grants(binary: str) -> Iterator[Grant]:
 
 
 def machine_jail(spec: VmSpec, security: SecurityOptions, binary: str) -> Jail:
-    """What QEMU is granted: itself and its libraries, the guest image, this box's disk, base and template."""
+    """What QEMU is granted: itself and its libraries, the guest image, this box's template. Disks come as descriptors."""
     grants: list[Grant] = list(_program_grants(binary))
     grants += [read(path, optional=True) for path in FIRMWARE_DIRS]
     grants += [
@@ -93,8 +93,6 @@ def machine_jail(spec: VmSpec, security: SecurityOptions, binary: str) -> Jail:
         grants.append(
             read(share.source, target=target) if share.read_only else write(share.source, target=target)
         )
-    if spec.disk_path is not None and spec.base_path is not None:
-        grants += [read(spec.base_path), write(spec.disk_path)]
     if spec.template is not None:
         grants += [read(spec.template.memory_path), read(spec.template.state_path)]
     if spec.memory_path is not None:

@@ -67,7 +67,7 @@ class VmSpec:
     """One machine to start. `template` None: boot cold. Sizes of disks are those of the files.
 
     `share_path` is the directory exported over 9p; `disk_path` a qcow2 file whose backing file is `base_path`,
-    None for the machine a template is made from (it then gets an empty disk of `disk_size_bytes`).
+    None for the machine a template is made from, which keeps its empty disk.
     """
 
     shape: Shape
@@ -76,7 +76,7 @@ class VmSpec:
     shares: tuple[Share, ...] = ()
     disk_path: str | None = None
     base_path: str | None = None
-    disk_size_bytes: int
+    disk_size_bytes: int = 0
     template: Template | None = None
     memory_path: str | None = None
     seccomp: bool = True

@@ -15,12 +15,13 @@ from pathlib import Path
 from engine.errors import BoxliteError, DeadlineError, EngineError
 from engine.fsutil import locked, remove_tree, scratch_dir, try_lock
 from engine.layout import Layout
-from engine.model import MAX_DISK_SIZE_GB, Accel, SecurityOptions
+from engine.model import Accel, SecurityOptions
 from engine.progress import Progress, ProgressSink
 from engine.vmm.channels import ConsoleTail, events
 from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import open_monitor
+from engine.vmm.saved import find_template
 from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
 from engine.vmm.tsc import clock_args
 from guest.wire.constants import PORTAL_PORTS
@@ -30,28 +31,6 @@ KERNEL_TIMEOUT_S = {Accel.TCG: 20.0, Accel.KVM: 5.0, Accel.HVF: 5.0}
 BOOT_TIMEOUT_S = {Accel.TCG: 90.0, Accel.KVM: 20.0, Accel.HVF: 20.0}
 """Until the agent is ready: 6 to 8 s under tcg on an idle host."""
 ATTEMPTS = 4
-TEMPLATE_DISK_BYTES = MAX_DISK_SIZE_GB * 1024**3
-"""The template's empty disk is as large as any box's may be: a restored kernel still knows its size when it mounts the
-box's, and refuses a file system that goes past the end of its device. It learns the real size a moment later."""
-
-
-def find_template(layout: Layout, shape: Shape) -> Template | None:
-    """The saved machine of this shape, or None when there is none that is whole."""
-    directory = layout.templates_dir / shape.key
-    try:
-        document = json.loads((directory / "template.json").read_bytes())
-        state, memory = directory / "state", directory / "memory"
-        whole = (
-            state.stat().st_size == document["state_bytes"]
-            and memory.stat().st_size == document["memory_bytes"]
-        )
-    except (OSError, ValueError, KeyError):
-        return None
-    if not whole:
-        return None
-    with contextlib.suppress(OSError):
-        os.utime(directory)  # least recently used ones go first
-    return Template(key=shape.key, memory_path=str(memory), state_path=str(state))
 
 
 async def ensure_template(
@@ -129,7 +108,6 @@ async def _boot_and_save(scratch: Path, shape: Shape, guest: GuestFiles, securit
         shape=shape,
         guest=guest,
         share_path=str(scratch / "share"),
-        disk_size_bytes=TEMPLATE_DISK_BYTES,
         memory_path=str(memory),
         kernel_args=await asyncio.to_thread(clock_args, shape.accel),
     )

@@ -1,0 +1,48 @@
+"""Which command lines leave the kind of machine alone, told before the command line is parsed."""
+
+import importlib
+
+import pytest
+
+from boxlite_cli import early
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "alpine",
+        "--rm alpine true",
+        "-it --rm alpine sh -c ls",
+        "-e A=--cpus --name --memory alpine",
+        "-p8080:80 -d nginx",
+        "--entrypoint=sh alpine -m x -v y",
+        "--rm -- alpine --cpus 2",
+    ],
+)
+def test_usual_machine_line_that_asks_for_no_other_gets_it(line: str) -> None:
+    assert early.wants_usual_machine(iter(line.split()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--cpus 2 alpine",
+        "--memory=1g alpine",
+        "--rm -e A=B -m 256 alpine",
+        "-itv /a:/b alpine",
+        "--network disabled alpine",
+        "--name x --cold-boot alpine",
+        "--rm",
+    ],
+)
+def test_usual_machine_line_that_asks_for_another_does_not_get_it(line: str) -> None:
+    assert not early.wants_usual_machine(iter(line.split()))
+
+
+@pytest.mark.parametrize("command", ["run", "start"])
+def test_switches_are_the_flags_without_a_value_of_the_commands(command: str) -> None:
+    params = importlib.import_module(f"boxlite_cli.commands.{command}").COMMAND.params
+    options = [param for param in params if param.param_type_name == "option"]
+    for option in options:
+        for flag in (*option.opts, *option.secondary_opts):
+            assert (flag in early.SWITCHES) == bool(option.is_flag), flag
