@@ -78,6 +78,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("info", "info", "Show what this installation has and can do"),
             Entry("df", "df", "Show what images, disks, machines and boxes take on disk"),
             Entry("version", "version", "Show the version of BoxLite and what it runs on"),
+            Entry("volume", "volume", "Storage that outlives boxes"),
             Entry("system", "system", "Set up, check, measure and clean up this installation"),
             Entry("help", "help", "Show help for a command"),
         ),

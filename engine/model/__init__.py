@@ -36,6 +36,7 @@ from engine.model.record import BoxRecord, BoxState, StageTimings
 from engine.model.security import DOCKER_CAPABILITIES, SecurityOptions
 from engine.model.status import TRANSITIONS, BoxStatus, HealthState, check_transition, utc_now
 from engine.model.system import Check, CheckStatus, DiskUsage, Reclaimable, RuntimeInfo
+from engine.model.volume import VOLUME_NAME_PATTERN, Volume
 
 __all__ = [
     "BOX_ID_PATTERN",
@@ -54,6 +55,7 @@ __all__ = [
     "NAME_PATTERN",
     "SPEC_SCHEMA",
     "TRANSITIONS",
+    "VOLUME_NAME_PATTERN",
     "Accel",
     "BoxRecord",
     "BoxSpec",
@@ -88,6 +90,7 @@ __all__ = [
     "StageTimings",
     "TerminalSize",
     "Ulimit",
+    "Volume",
     "VolumeKind",
     "VolumeSpec",
     "check_transition",

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from engine.runtime.housekeeping import BoxSize
     from engine.runtime.library import ImageLibrary
     from engine.runtime.link import BoxLink
+    from engine.runtime.volumes import VolumeLibrary
     from engine.shim.lifeline import Shim
 
 
@@ -107,6 +108,10 @@ class Runtime:
         from engine.runtime.support import refuse_unsupported
 
         refuse_unsupported(spec)
+        if spec.volumes:
+            from engine.runtime.volumes import check_volumes
+
+            check_volumes(self.layout, spec.volumes)
         effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
         async with images.source_for_spec(self._context, spec, pull) as source:
             container_argv(spec, source.config)
@@ -423,18 +428,18 @@ class Runtime:
     ) -> Image:
         return await self.images.pull(reference, platform=platform, policy=policy)
 
-    async def list_images(self) -> Sequence[Image]:
-        return await self.images.list()
-
-    async def get_image(self, reference_or_id: str) -> Image:
-        """Raises ImageNotFoundError."""
-        return await self.images.get(reference_or_id)
-
     async def import_image(
         self, tar: Path | BinaryIO, reference: str, *, config: ImageConfig | None = None
     ) -> Image:
         """Store a root file system tar as an image of one layer."""
         return await self.images.import_rootfs(tar, reference, config=config)
+
+    @property
+    def volumes(self) -> VolumeLibrary:
+        """Storage that outlives boxes."""
+        from engine.runtime.volumes import VolumeLibrary
+
+        return VolumeLibrary(self._context)
 
     # ------------------------------------------------------------ the system
 
@@ -472,12 +477,6 @@ class Runtime:
         from engine.runtime.housekeeping import collect_garbage
 
         return await collect_garbage(self._context, dry_run=dry_run)
-
-    async def prune_images(self, *, named_too: bool = False, dry_run: bool = False) -> Sequence[Reclaimable]:
-        """Forget images without a name, with `named_too` all that no box needs; what went."""
-        from engine.runtime.housekeeping import prune_images
-
-        return await prune_images(self._context, named_too=named_too, dry_run=dry_run)
 
     async def doctor(self) -> Sequence[Check]:
         from engine.runtime.doctor import run_checks
