@@ -6,6 +6,8 @@ import asyncio
 import io
 import re
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from engine.runtime import Runtime
 from engine.runtime.copy_rules import CopyOptions
 from tests.framework.cli import Boxlite
 from tests.framework.cp_table import ROWS, SOURCE, TARGET, Row, Tree, make_tree, read_tar, read_tree
-from tests.framework.registry import RunningRegistry
 
 BOX = "table"
 Outcome = tuple[Tree, str]
@@ -74,7 +75,7 @@ def outcomes(
     work = tmp_path_factory.mktemp("table")
     prepare(work)
     boxlite_of_module("run", "-d", "--name", BOX, alpine, "sleep", "900", check=True)
-    return asyncio.run(asyncio.wait_for(copy_all(boxlite_of_module.home, work), 240))
+    return asyncio.run(asyncio.wait_for(copy_all(boxlite_of_module.home, work), 600))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -89,10 +90,15 @@ def test_cp_follows_the_table(outcomes: dict[str, Outcome], way: str, row: Row) 
     assert tree == TARGET | changes
 
 
-def test_cp_table_names_every_difference_from_podman(
-    tmp_path: Path, alpine: str, registry: RunningRegistry
-) -> None:
-    podman = Podman(tmp_path / "podman")
+@pytest.fixture
+def podman() -> Iterator[Podman]:
+    with tempfile.TemporaryDirectory(prefix="bl-", dir="/tmp") as short:  # it takes no longer path
+        podman = Podman(Path(short))
+        yield podman
+        podman.close()
+
+
+def test_cp_table_names_every_difference_from_podman(tmp_path: Path, alpine: str, podman: Podman) -> None:
     if problem := podman.problem(alpine):
         pytest.skip(problem)
 
@@ -102,17 +108,14 @@ def test_cp_table_names_every_difference_from_podman(
     prepare(tmp_path)
     rows = [row for row in ROWS if not row.options]
     failed: set[tuple[str, str]] = set()
-    try:
-        assert run("run", "-d", "--name", "theirs", "--network=none", alpine, "sleep", "900").returncode == 0
-        run("exec", "theirs", "mkdir", "/t")
-        run("cp", f"{tmp_path}/in/.", "theirs:/t")
-        for row in rows:
-            into = run("cp", f"{tmp_path}/s/{row.source}", f"theirs:/t/{row.name}/{row.target}")
-            out = run("cp", f"theirs:/t/s/{row.source}", f"{tmp_path}/out/{row.name}/{row.target}")
-            failed |= {(way, row.name) for way, done in (("in", into), ("out", out)) if done.returncode}
-        inside = read_tar(run("cp", "theirs:/t", "-").stdout)
-    finally:
-        podman.close()
+    assert run("run", "-d", "--name", "theirs", "--network=none", alpine, "sleep", "900").returncode == 0
+    run("exec", "theirs", "mkdir", "/t")
+    run("cp", f"{tmp_path}/in/.", "theirs:/t")
+    for row in rows:
+        into = run("cp", f"{tmp_path}/s/{row.source}", f"theirs:/t/{row.name}/{row.target}")
+        out = run("cp", f"theirs:/t/s/{row.source}", f"{tmp_path}/out/{row.name}/{row.target}")
+        failed |= {(way, row.name) for way, done in (("in", into), ("out", out)) if done.returncode}
+    inside = read_tar(run("cp", "theirs:/t", "-").stdout)
     differing = set()
     for row in rows:
         prefix = f"{row.name}/"
