@@ -133,6 +133,10 @@ class GuestSession:
             request_serializer=_serialize,
             response_deserializer=_parser(wire.TunnelChunk),
         )
+        self.read = call(channel.unary_stream, "Files", "Read", wire.DownloadChunk)
+        self.write = call(channel.stream_unary, "Files", "Write", wire.WriteReply)
+        self.list_files = call(channel.unary_stream, "Files", "List", wire.DownloadChunk)
+        self.change = call(unary, "Files", "Change", wire.ChangeReply)
 
 
 @contextlib.asynccontextmanager
