@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from engine.model import Accel
 
-TEMPLATE_FORMAT = 2
+TEMPLATE_FORMAT = 3
 """Version of a template on disk; part of its key, so that an older one is simply not found."""
 
 
