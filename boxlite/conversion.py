@@ -14,6 +14,7 @@ from boxlite.options import (
     Options,
     Port,
     PortMapping,
+    Secret,
     Volume,
     VolumeMount,
 )
@@ -75,6 +76,7 @@ def box_spec(options: BoxOptions) -> model.BoxSpec:
         disk_size_gb=options.disk_size_gb,
         network=_network(options.network, security, has_ports=bool(ports)),
         ports=ports,
+        secrets=tuple(_secret(secret).spec for secret in options.secrets),
         volumes=tuple(volume_spec(item) for item in options.volumes),
         labels=dict(options.labels),
         auto_remove=options.auto_remove,
@@ -119,6 +121,18 @@ def _network(network: NetworkSpec | None, security: SecurityOptions, *, has_port
     except ValueError:
         raise InvalidArgumentError(f"network mode is enabled or disabled, not {asked_for.mode!r}") from None
     return model.NetworkSpec(mode=mode, host_access=asked_for.host_access, dns=tuple(asked_for.dns))
+
+
+def secret_values(options: BoxOptions) -> dict[str, str]:
+    """By name. Raises InvalidArgumentError for one that no header can carry."""
+    return {secret.name: _secret(secret).value for secret in options.secrets}
+
+
+def _secret(secret: Secret) -> model.Secret:
+    if isinstance(secret.hosts, str):
+        raise InvalidArgumentError(f"secret {secret.name}: hosts is a list of names, not one string")
+    spec = model.SecretSpec(name=secret.name, hosts=tuple(secret.hosts), placeholder=secret.placeholder or "")
+    return model.Secret(spec=spec, value=secret.value)
 
 
 def _health(options: HealthCheckOptions) -> model.HealthCheck:

@@ -87,6 +87,23 @@ class NetworkSpec:
     dns: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A key that requests of the box may carry and the box never has. In the box, `placeholder` (default:
+    `<BOXLITE_SECRET:name>`) stands for `value`, in header values and the query of URLs of HTTPS requests to `hosts`: names, or
+    `*.domain` for one level below it, each with an optional `:port` (443). The value stays in the memory of this program
+    and of the process that holds the box."""
+
+    name: str
+    value: str = field(repr=False)
+    hosts: Sequence[str] = ()
+    placeholder: str | None = None
+
+    def get_placeholder(self) -> str:
+        """What the box sees in place of the value."""
+        return self.placeholder or f"<BOXLITE_SECRET:{self.name}>"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheckOptions:
     """`command` runs in the box; exit status 0 is healthy. Times in seconds."""
@@ -140,6 +157,7 @@ class BoxOptions:
     volumes: Sequence[Volume] = ()
     ports: Sequence[Port] = ()
     network: NetworkSpec | None = None
+    secrets: Sequence[Secret] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     auto_remove: bool = True
     detach: bool = False

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from boxlite.box import Box
-from boxlite.conversion import box_spec, runtime_config
+from boxlite.conversion import box_spec, runtime_config, secret_values
 from boxlite.images import Images
 from boxlite.options import BoxOptions, Options
 from boxlite.values import BoxInfo, box_info
@@ -80,7 +80,10 @@ class Boxlite:
         the image cannot be had.
         """
         runtime = await self._runtime()
-        box = await self._handle(await runtime.create(box_spec(options), name=name, pull=options.pull))
+        record = await runtime.create(
+            box_spec(options), name=name, pull=options.pull, secret_values=secret_values(options)
+        )
+        box = await self._handle(record)
         box.is_ours = True
         return box
 

@@ -30,6 +30,7 @@ def stats_object(record: BoxRecord, metrics: BoxMetrics, cpu: CpuUse) -> dict[st
         "NetworkBytesSent": metrics.network_bytes_sent,
         "NetworkTcpConnections": metrics.network_tcp_connections,
         "NetworkTcpErrors": metrics.network_tcp_errors,
+        "NetworkByHost": {name: dict(count) for name, count in metrics.network_by_host.items()},
         "BlockReadBytes": metrics.block_read_bytes,
         "BlockWriteBytes": metrics.block_write_bytes,
         "DiskUsedBytes": metrics.disk_used_bytes,

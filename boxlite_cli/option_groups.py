@@ -79,12 +79,21 @@ class NetworkOptions:
     publish_all: Annotated[
         bool, flag("--publish-all", "-P", help="Publish every port the image exposes.")
     ] = False
+    expose: Annotated[
+        list[str],
+        text("--expose", metavar="PORT[/udp]", help="Count as exposed by the image, for -P; repeatable."),
+    ] = field(default_factory=list)
     allow_net: Annotated[
         list[str],
-        text("--allow-net", metavar="RULE", help="Reach only hosts that a rule allows; repeatable."),
+        text(
+            "--allow-net",
+            metavar="RULE",
+            help="Reach only what a rule allows: HOST, *.DOMAIN, ADDRESS or ADDRESS/BITS, each with an optional :PORT, or @FILE; repeatable.",
+        ),
     ] = field(default_factory=list)
     deny_net: Annotated[
-        list[str], text("--deny-net", metavar="RULE", help="Never reach these hosts; repeatable.")
+        list[str],
+        text("--deny-net", metavar="RULE", help="Never reach these, whatever is allowed; repeatable."),
     ] = field(default_factory=list)
     host_access: Annotated[
         str,
@@ -94,6 +103,14 @@ class NetworkOptions:
             help="Reach this host as host.boxlite.internal. [default: enabled]",
         ),
     ] = "enabled"
+    secret: Annotated[
+        list[str],
+        text(
+            "--secret",
+            metavar="NAME[=VALUE],host=HOST[,…]",
+            help="Let requests to HOST carry a key that the box only sees a placeholder of; repeatable.",
+        ),
+    ] = field(default_factory=list)
     hostname: Annotated[
         str | None, text("--hostname", "-h", metavar="NAME", help="Host name in the box. [default: its id]")
     ] = None

@@ -32,9 +32,11 @@ from engine.model import (
     HealthCheck,
     NetworkMode,
     NetworkSpec,
+    PortSpec,
     PullPolicy,
     RestartKind,
     RestartPolicy,
+    SecretSpec,
     SecurityOptions,
     VolumeSpec,
 )
@@ -75,7 +77,8 @@ def build_box_spec(
         memory_mib=parsers.parse_memory_mib(memory) if memory else DEFAULT_MEMORY_MIB,
         disk_size_gb=_optional(parsers.parse_disk_size_gb, options.resources.disk_size),
         network=_network(options.network),
-        ports=tuple(port for word in options.network.publish for port in parsers.parse_ports(word)),
+        ports=_ports(options.network),
+        secrets=_secrets(options.network.secret),
         publish_all=options.network.publish_all,
         volumes=_volumes(options.files),
         labels=parsers.parse_labels(options.identity.label, options.identity.label_file),
@@ -109,6 +112,15 @@ def build_box_spec(
     if cpu_warning:
         warn(cpu_warning)
     return spec
+
+
+def secret_values(words: Sequence[str], *, stdin_is_taken: bool) -> Mapping[str, str]:
+    """What `--secret` says or pipes in, which is not part of a spec."""
+    if not words:
+        return {}
+    from boxlite_cli.secrets import given_values
+
+    return given_values(words, stdin_is_taken=stdin_is_taken)
 
 
 def pull_policy(word: str, *, option: str = "pull") -> PullPolicy:
@@ -172,8 +184,8 @@ def _network(options: NetworkOptions) -> NetworkSpec:
     enabled = parsers.parse_on_off(words.get(word, word), what="network")
     return NetworkSpec(
         mode=NetworkMode.ENABLED if enabled else NetworkMode.DISABLED,
-        allow_net=tuple(options.allow_net),
-        deny_net=tuple(options.deny_net),
+        allow_net=parsers.parse_network_rules(options.allow_net),
+        deny_net=parsers.parse_network_rules(options.deny_net),
         host_access=parsers.parse_on_off(options.host_access, what="host access"),
         dns=tuple(parsers.parse_address(word, what="name server") for word in options.dns),
         dns_search=tuple(options.dns_search),
@@ -183,6 +195,28 @@ def _network(options: NetworkOptions) -> NetworkSpec:
         rx_kbps=_optional(lambda text: parsers.parse_integer(text, what="net-rx-kbps"), options.net_rx_kbps)
         or 0,
     )
+
+
+def _secrets(words: Sequence[str]) -> tuple[SecretSpec, ...]:
+    if not words:
+        return ()
+    from boxlite_cli.secrets import parse_secret
+
+    return tuple(parse_secret(word).spec for word in words)
+
+
+def _ports(options: NetworkOptions) -> tuple[PortSpec, ...]:
+    """Those published, and with -P those that are to count as exposed."""
+    published = [port for word in options.publish for port in parsers.parse_ports(word)]
+    exposed = [port for word in options.expose for port in parsers.parse_ports(word)]
+    for port in exposed:
+        if port.host_port:
+            raise InvalidArgumentError(
+                f"exposed port {port.box_port} has a port of the host", hint="use -p to publish it there"
+            )
+    taken = {(port.box_port, port.protocol) for port in published}
+    more = [port for port in exposed if (port.box_port, port.protocol) not in taken]
+    return (*published, *(more if options.publish_all else ()))
 
 
 def _volumes(options: FileOptions) -> tuple[VolumeSpec, ...]:

@@ -13,10 +13,15 @@ import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import InvalidArgumentError
 from engine.model import MAX_CPUS, PortSpec, Protocol, RestartKind, RestartPolicy, Ulimit
 
+if TYPE_CHECKING:
+    from engine.runtime.network import ListenAddress
+
+VALUES_HINT = "see 'boxlite help values'"
 KIB = 1024
 MIB = KIB**2
 GIB = KIB**3
@@ -38,7 +43,9 @@ def parse_size(text: str, *, bare_unit: int = 1) -> int:
     word = text.strip()
     match = _SIZE_PATTERN.fullmatch(word)
     if match is None:
-        raise InvalidArgumentError(f"size {text!r} is not a number with an optional unit b, k, m, g or t")
+        raise InvalidArgumentError(
+            f"size {text!r} is not a number with an optional unit b, k, m, g or t", hint=VALUES_HINT
+        )
     number, unit = match.groups()
     factor = bare_unit if word == number else _SIZE_UNITS.get(unit.lower(), 1)
     return round(float(number) * factor) if "." in number else int(number) * factor
@@ -77,7 +84,9 @@ def parse_duration(text: str) -> float:
         return float(word)
     parts = _DURATION_PATTERN.findall(word)
     if not parts or "".join(number + unit for number, unit in parts) != word:
-        raise InvalidArgumentError(f"duration {text!r} is not seconds or a number with ms, s, m, h or d")
+        raise InvalidArgumentError(
+            f"duration {text!r} is not seconds or a number with ms, s, m, h or d", hint=VALUES_HINT
+        )
     return sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts)
 
 
@@ -113,7 +122,7 @@ def parse_ports(text: str) -> tuple[PortSpec, ...]:
     host_ip, rest = _split_address(address_and_ports, wrong)
     host_word, colon, box_word = rest.rpartition(":")
     if ":" in host_word:
-        raise InvalidArgumentError(f"{wrong}: not of the form [IP:][HOST:]BOX[/tcp|/udp]")
+        raise InvalidArgumentError(f"{wrong}: not of the form [IP:][HOST:]BOX[/tcp|/udp]", hint=VALUES_HINT)
     box_ports = _port_range(box_word, wrong)
     host_ports = _port_range(host_word, wrong) if colon and host_word else None
     if host_ports is not None and len(host_ports) != len(box_ports):
@@ -258,6 +267,40 @@ def parse_address(text: str, *, what: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise InvalidArgumentError(f"{what} {text!r} is not an IP address") from None
+
+
+def parse_network_rules(words: Iterable[str]) -> tuple[str, ...]:
+    """Rules as they are typed; `@FILE` stands for the lines of a file. The engine says what is no rule."""
+    rules: list[str] = []
+    for word in words:
+        found = _lines_of([word[1:]], "rule file") if word.startswith("@") else [word]
+        if not found:  # no rules would mean that everything is allowed
+            raise InvalidArgumentError(f"rule file {word[1:]} has no rule in it")
+        rules += found
+    return tuple(rules)
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """`PORT` (of 127.0.0.1), `IP:PORT`, `[IPv6]:PORT` or `unix:/PATH`."""
+    import ipaddress
+
+    from engine.runtime.network import ListenAddress
+
+    wrong = f"address {text!r} is not PORT, IP:PORT, [IPv6]:PORT or unix:/PATH"
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path.startswith("/"):
+            raise InvalidArgumentError(f"address {text!r}: the path of a socket is absolute")
+        return ListenAddress(path=path)
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if colon else "127.0.0.1"
+    try:
+        number = int(port)
+        if not port.isascii() or not port.isdigit() or number > 65535:
+            raise ValueError
+        return ListenAddress(host=str(ipaddress.ip_address(host)), port=number)
+    except ValueError:
+        raise InvalidArgumentError(wrong, hint="hosts are numbers here, not names") from None
 
 
 def parse_signal(text: str) -> int:

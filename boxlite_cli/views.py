@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from boxlite_cli.humane import ago, ports_text, rfc3339, size_text, status_text
-from engine.model import BoxRecord, BoxSpec, BoxStatus, Image, VolumeSpec
+from engine.model import BoxRecord, BoxSpec, BoxStatus, Image, SecretSpec, VolumeSpec
 
 if TYPE_CHECKING:
     from engine.images.history import HistoryEntry
@@ -59,7 +59,7 @@ def box_object(record: BoxRecord) -> dict[str, Any]:
         "Config": _config(record),
         "Lifecycle": _lifecycle(record),
         "Network": _network(record),
-        "Mounts": [_mount(volume) for volume in spec.volumes],
+        "Mounts": [mount_object(volume) for volume in spec.volumes],
         "Security": asdict(spec.security) | {"env_allowlist": list(spec.security.env_allowlist)},
         "TimingsMs": {key.removesuffix("_ms"): value for key, value in asdict(state.timings).items()},
     }
@@ -121,6 +121,17 @@ def _lifecycle(record: BoxRecord) -> dict[str, Any]:
     }
 
 
+def _secret(secret: SecretSpec) -> dict[str, Any]:
+    """Its value is not there to be shown."""
+    return {
+        "Name": secret.name,
+        "Hosts": list(secret.hosts),
+        "Source": str(secret.source),
+        "Origin": secret.origin,
+        "Placeholder": secret.token,
+    }
+
+
 def _network(record: BoxRecord) -> dict[str, Any]:
     network = record.spec.network
     ports = record.state.ports or record.spec.ports
@@ -128,6 +139,7 @@ def _network(record: BoxRecord) -> dict[str, Any]:
         "Mode": str(network.mode),
         "AllowNet": list(network.allow_net),
         "DenyNet": list(network.deny_net),
+        "Secrets": [_secret(secret) for secret in record.spec.secrets],
         "HostAccess": network.host_access,
         "Dns": list(network.dns),
         "DnsSearch": list(network.dns_search),
@@ -146,7 +158,8 @@ def _network(record: BoxRecord) -> dict[str, Any]:
     }
 
 
-def _mount(volume: VolumeSpec) -> dict[str, Any]:
+def mount_object(volume: VolumeSpec) -> dict[str, Any]:
+    """One volume of a box."""
     return {
         "Type": str(volume.kind),
         "Source": volume.source,

@@ -27,6 +27,7 @@ class EventKind(StrEnum):
     EXEC_ENDED = "exec_ended"
     COPIED_IN = "copied_in"
     COPIED_OUT = "copied_out"
+    NETWORK_DENIED = "network_denied"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@ library."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -13,7 +14,8 @@ class BoxMetrics:
 
     The first fields are the guest's own word for its container; `host_…` is what the box's processes (shim, machine,
     network) cost this host, None where the system does not tell. Host memory counts what several boxes share once
-    for all of them together (PSS) where that is known, else it is the resident size.
+    for all of them together (PSS) where that is known, else it is the resident size. Of a restricted box the network's
+    numbers are the gateway's, and `network_by_host` has connections, denied, bytes_sent and bytes_received of each host.
     """
 
     taken_at: datetime
@@ -29,6 +31,7 @@ class BoxMetrics:
     block_write_bytes: int
     disk_used_bytes: int
     disk_size_bytes: int
+    network_by_host: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     host_cpu_us: int | None = None
     host_memory_bytes: int | None = None
 

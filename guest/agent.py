@@ -16,6 +16,7 @@ from grpclib.config import Configuration
 from guest.cgroups import limit_box, setup_cgroups
 from guest.container import Container, make_identity_dir
 from guest.device_filter import DeviceFilter
+from guest.egress import Egress, NetworkPort
 from guest.http2 import PortalServer
 from guest.identity import prepare_network
 from guest.lanes import Lane, Lanes
@@ -27,6 +28,7 @@ from guest.services.container import ContainerService
 from guest.services.execution import ExecutionService
 from guest.services.files import FilesService
 from guest.services.guest import GuestService
+from guest.services.tunnels import TunnelsService
 from guest.sessions import Sessions
 from guest.warmup import WarmUp
 from guest.wire.constants import (
@@ -41,6 +43,7 @@ from guest.wire.constants import (
     PORTAL_PORT_NAME,
     PORTAL_PORTS,
 )
+from guest.wire.flows import NETWORK_PORT_NAME
 
 WORK_DIR = Path("/run/box")
 _OUTPUT_QUEUE_BYTES = 1 << 20
@@ -117,7 +120,8 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
         reaper=reaper, sessions=sessions, cgroup=box, work_dir=work_dir, notify=events.send, on_output=output.send,
         devices=devices,
     )  # fmt: skip
-    guest = GuestService(container)
+    network = NetworkPort(os.open(paths[NETWORK_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
+    guest = GuestService(container, Egress(network))
     lanes = Lanes()
     server = PortalServer(
         [
@@ -125,6 +129,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
             ContainerService(container, guest),
             ExecutionService(container, sessions, lanes, events.activity),
             FilesService(container, reaper, lanes, events.activity),
+            TunnelsService(events.activity),
         ],
         config=Configuration(
             _keepalive_time=None,
@@ -140,6 +145,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     poller = PortPoller(loop)
     poller.register(events)
     poller.register(output)
+    poller.register(network)
     for number in range(PORTAL_PORTS):
         device = os.open(paths[PORTAL_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         portals.append(PortalPort(device, server.new_connection))

@@ -23,6 +23,8 @@ _RNDADDENTROPY = 0x40085203
 _RNDRESEEDCRNG = 0x5207
 _VIRTIO_NET_DRIVER = Path("/sys/bus/virtio/drivers/virtio_net")
 _NET_DIR = Path("/sys/class/net")
+_GATEWAY_MAC = "52:54:00:b0:c5:fe"
+"""Any will do: the network process at the other end takes every frame."""
 _PREPARED_ADDRESS = f"{BOX_ADDRESS}/{BOX_PREFIX_LENGTH}"
 
 _LOOPBACK_HOSTS = (
@@ -95,15 +97,14 @@ def set_up_network(network: Network | None) -> None:
     if name is None:
         raise OSError("the machine has no network interface")
     with Rtnetlink() as link:
-        if network.address6:
-            _switch_ipv6(name, on=True)
         if network.announce:
             Path(f"/proc/sys/net/ipv4/conf/{name}/arp_notify").write_text("1")
         link.set_link(name, mac=network.mac, mtu=0 if network.mtu == BOX_MTU else network.mtu)
         if (network.address, network.gateway) != (_PREPARED_ADDRESS, HOST_ADDRESS):
             link.delete_address(name, _PREPARED_ADDRESS)
             _add(link, name, network.address, network.gateway)
-        _add(link, name, network.address6, network.gateway6)
+        if network.address6:
+            _add_ipv6(link, name, network.address6.partition("/")[0], network.gateway6)
 
 
 def _add(link: Rtnetlink, name: str, address: str, gateway: str) -> None:
@@ -113,11 +114,20 @@ def _add(link: Rtnetlink, name: str, address: str, gateway: str) -> None:
         link.add_default_route(name, gateway)
 
 
+def _add_ipv6(link: Rtnetlink, name: str, address: str, gateway: str) -> None:
+    """The address sits on the loopback: on the interface it would be announced to others, and nobody is there who would
+    have to be told. A box that does not use its network sends nothing."""
+    _switch_ipv6(name, on=True)
+    link.add_address("lo", f"{address}/128")
+    link.add_default_route6(name, gateway, _GATEWAY_MAC, address)
+
+
 def _switch_ipv6(name: str, *, on: bool) -> None:
     """On: with the addresses we give it only, none from router advertisements."""
     knobs = Path("/proc/sys/net/ipv6/conf") / name
     if knobs.is_dir():
         (knobs / "accept_ra").write_text("0")
+        (knobs / "addr_gen_mode").write_text("1")
         (knobs / "disable_ipv6").write_text("0" if on else "1")
 
 

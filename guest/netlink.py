@@ -11,18 +11,21 @@ _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _ATTRIBUTE = struct.Struct("=HH")
 
 _NLMSG_ERROR = 2
-_RTM_NEWLINK, _RTM_NEWADDR, _RTM_DELADDR, _RTM_NEWROUTE = 16, 20, 21, 24
+_RTM_NEWLINK, _RTM_NEWADDR, _RTM_DELADDR, _RTM_NEWROUTE, _RTM_NEWNEIGH = 16, 20, 21, 24, 28
 _REQUEST, _ACK, _REPLACE, _CREATE = 0x1, 0x4, 0x100, 0x400
 
 _IFF_UP = 0x1
 _IFLA_ADDRESS, _IFLA_MTU = 1, 4
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD = 0x02
-_RTA_OIF, _RTA_GATEWAY = 4, 5
-_TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_UNIVERSE, _TYPE_UNICAST = 254, 4, 0, 1
+_RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 4, 5, 7
+_NDA_DST, _NDA_LLADDR, _NUD_PERMANENT, _ONLINK = 1, 2, 0x80, 4
+_TABLE_MAIN, _PROTOCOL_STATIC = 254, 4
+_SCOPE_UNIVERSE, _SCOPE_HOST, _TYPE_UNICAST, _TYPE_LOCAL = 0, 254, 1, 2
 
 
 class Rtnetlink:
@@ -68,6 +71,31 @@ class Rtnetlink:
         body += _attribute(_RTA_GATEWAY, address.packed)
         body += _attribute(_RTA_OIF, struct.pack("=I", socket.if_nametoindex(name)))
         self._request(_RTM_NEWROUTE, _CREATE | _REPLACE, body, f"adding the route over {gateway}")
+
+    def add_default_route6(self, name: str, gateway: str, gateway_mac: str, source: str) -> None:
+        """An IPv6 route over a neighbour that is told, not looked for: nothing is sent for it."""
+        index, address = socket.if_nametoindex(name), ipaddress.IPv6Address(gateway)
+        body = _NEIGHBOUR.pack(socket.AF_INET6, index, _NUD_PERMANENT, 0, _TYPE_UNICAST)
+        body += _attribute(_NDA_DST, address.packed)
+        body += _attribute(_NDA_LLADDR, bytes.fromhex(gateway_mac.replace(":", "")))
+        self._request(_RTM_NEWNEIGH, _CREATE | _REPLACE, body, f"adding the neighbour {gateway}")
+        body = _ROUTE.pack(
+            socket.AF_INET6, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_UNIVERSE, _TYPE_UNICAST, _ONLINK
+        )
+        body += _attribute(_RTA_GATEWAY, address.packed)
+        body += _attribute(_RTA_PREFSRC, ipaddress.IPv6Address(source).packed)
+        body += _attribute(_RTA_OIF, struct.pack("=I", index))
+        self._request(_RTM_NEWROUTE, _CREATE | _REPLACE, body, f"adding the route over {gateway}")
+
+    def add_local_default(self, name: str, source: str) -> None:
+        """Deliver to this machine itself whatever has no other route, coming from `source`."""
+        address = ipaddress.ip_address(source)
+        body = _ROUTE.pack(
+            _family(address), 0, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_HOST, _TYPE_LOCAL, 0
+        )
+        body += _attribute(_RTA_PREFSRC, address.packed)
+        body += _attribute(_RTA_OIF, struct.pack("=I", socket.if_nametoindex(name)))
+        self._request(_RTM_NEWROUTE, _CREATE | _REPLACE, body, f"adding a local route from {source}")
 
     def _request(self, kind: int, flags: int, body: bytes, doing: str) -> None:
         self._sequence += 1

@@ -14,11 +14,13 @@ from boxlite_cli.output import print_lines
 from boxlite_cli.progress import progress_display
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
-from engine.model import BoxSpec, PullPolicy
+from engine.errors import InvalidArgumentError
+from engine.model import BoxSpec, PullPolicy, SecretSource
 
 EXAMPLES = """
   boxlite create --name web -p 8080:80 nginx
   boxlite create --name shell alpine:3.20          started by the first `boxlite exec shell …`
+  boxlite create --auto-delete 1h alpine:3.20 sleep 60
 """
 
 
@@ -32,6 +34,12 @@ def create(
     Prints its id; `boxlite start` runs its command. A box created without a command is started by the first exec.
     """
     spec = build_box_spec(options, words or [], detach=True)
+    for secret in spec.secrets:
+        if secret.source is SecretSource.GIVEN:
+            raise InvalidArgumentError(
+                f"secret {secret.name}: a value that is typed or piped in is kept nowhere, so `boxlite start` would not have it",
+                hint="say where it can be fetched at each start: env=VARIABLE, file=PATH or command=LINE; or use `boxlite run`",
+            )
     return run_async(_create(settings, options.identity, spec, pull_policy(options.image.pull)))
 
 

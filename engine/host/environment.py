@@ -19,13 +19,15 @@ PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 class Settings:
     """What the environment says; None: it says nothing. `home_dir` is absolute. `proxies` has lower-case names.
 
-    `tmp_dir` is where big temporary files go instead of the home's `tmp/`.
+    `tmp_dir` is where big temporary files go instead of the home's `tmp/`. `ca_file` holds certificate authorities to trust
+    besides the host's own (SSL_CERT_FILE, as OpenSSL and curl take it).
     """
 
     home_dir: Path
     accel: Accel | None = None
     security: str | None = None
     tmp_dir: Path | None = None
+    ca_file: str | None = None
     max_layer_decompressed_bytes: int = DEFAULT_MAX_LAYER_BYTES
     proxies: Mapping[str, str] = field(default_factory=dict)
 
@@ -57,6 +59,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         accel=_accel(variables),
         security=_security(variables),
         tmp_dir=_absolute(variables, "BOXLITE_TMPDIR"),
+        ca_file=variables.get("SSL_CERT_FILE") or None,
         max_layer_decompressed_bytes=_positive(
             variables, "BOXLITE_MAX_LAYER_DECOMPRESSED_SIZE", DEFAULT_MAX_LAYER_BYTES
         ),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 import sys
 from pathlib import Path
 
 from engine.errors import UnsupportedError
+
+_OUTSIDE_IPV6 = "2001:4860:4860::8888"
+"""An address of the public internet; it is only looked up in the routing table."""
 
 OCI_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 """Names of `uname -m` → those of OCI images (GOARCH; image-spec, image-index.md)."""
@@ -69,6 +73,16 @@ def free_bytes(path: Path) -> int:
     there = next(parent for parent in (path, *path.parents) if parent.exists())
     space = os.statvfs(there)
     return space.f_bavail * space.f_frsize
+
+
+def has_ipv6() -> bool:
+    """Is there a way to the outside over IPv6? No packet is sent for that."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((_OUTSIDE_IPV6, 53))
+        except OSError:
+            return False
+    return True
 
 
 def boot_id() -> str:

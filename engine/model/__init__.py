@@ -29,12 +29,15 @@ from engine.model.box import (
 )
 from engine.model.config import Accel, RegistryConfig, RuntimeConfig
 from engine.model.execution import ExecSpec, ExitStatus, LogRecord, TerminalSize
+from engine.model.files import FileInfo, FileKind
 from engine.model.image import Image, ImageConfig, Layer, PullPolicy, RootfsDisk
 from engine.model.network import NetworkMode, NetworkSpec, PortSpec, Protocol
 from engine.model.record import BoxRecord, BoxState, StageTimings
+from engine.model.secrets import MAX_SECRET_LENGTH, Secret, SecretSource, SecretSpec
 from engine.model.security import DOCKER_CAPABILITIES, SecurityOptions
 from engine.model.status import TRANSITIONS, BoxStatus, HealthState, check_transition, utc_now
 from engine.model.system import Check, CheckStatus, DiskUsage, Reclaimable, RuntimeInfo
+from engine.model.volume import VOLUME_NAME_PATTERN, Volume
 
 __all__ = [
     "BOX_ID_PATTERN",
@@ -49,10 +52,12 @@ __all__ = [
     "MAX_CPUS",
     "MAX_DISK_SIZE_GB",
     "MAX_MEMORY_MIB",
+    "MAX_SECRET_LENGTH",
     "MIN_MEMORY_MIB",
     "NAME_PATTERN",
     "SPEC_SCHEMA",
     "TRANSITIONS",
+    "VOLUME_NAME_PATTERN",
     "Accel",
     "BoxRecord",
     "BoxSpec",
@@ -63,6 +68,8 @@ __all__ = [
     "DiskUsage",
     "ExecSpec",
     "ExitStatus",
+    "FileInfo",
+    "FileKind",
     "HealthCheck",
     "HealthState",
     "Image",
@@ -81,10 +88,14 @@ __all__ = [
     "RootfsDisk",
     "RuntimeConfig",
     "RuntimeInfo",
+    "Secret",
+    "SecretSource",
+    "SecretSpec",
     "SecurityOptions",
     "StageTimings",
     "TerminalSize",
     "Ulimit",
+    "Volume",
     "VolumeKind",
     "VolumeSpec",
     "check_transition",

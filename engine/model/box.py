@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from engine.errors import InvalidArgumentError
 from engine.model.network import NetworkMode, NetworkSpec, PortSpec
+from engine.model.secrets import SecretSpec, check_distinct
 from engine.model.security import SecurityOptions
 
 SPEC_SCHEMA = 1
@@ -132,6 +133,7 @@ class BoxSpec:
     disk_size_gb: int | None = None
     network: NetworkSpec = field(default_factory=NetworkSpec)
     ports: tuple[PortSpec, ...] = ()
+    secrets: tuple[SecretSpec, ...] = ()
     publish_all: bool = False
     volumes: tuple[VolumeSpec, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
@@ -179,6 +181,7 @@ class BoxSpec:
             raise InvalidArgumentError(f"working directory {self.working_dir!r} is not an absolute path")
         if self.hostname is not None and not HOSTNAME_PATTERN.fullmatch(self.hostname):
             raise InvalidArgumentError(f"host name {self.hostname!r} is not valid")
+        check_distinct(self.secrets)
         if self.network.mode is NetworkMode.DISABLED and self.network.allow_net:
             raise InvalidArgumentError("allow_net needs the network, which is disabled")
 

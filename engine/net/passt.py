@@ -20,23 +20,40 @@ from engine.jailer.room import jailed
 from engine.model import PortSpec, Protocol
 from engine.net.plan import DNS_ADDRESS
 from engine.process import Command, find_program, start, terminate
-from guest.wire.constants import BOX_ADDRESS, BOX_MTU, BOX_PREFIX_LENGTH, HOST_ADDRESS
+from guest.wire.constants import (
+    BOX_ADDRESS,
+    BOX_ADDRESS6,
+    BOX_MTU,
+    BOX_PREFIX_LENGTH,
+    HOST_ADDRESS,
+    HOST_ADDRESS6,
+)
 
 CAPABILITIES = ("CAP_NET_BIND_SERVICE", "CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 
 
 def build_passt_argv(
-    binary: str, fd: int, ports: Sequence[PortSpec], *, host_access: bool = True, resolver: str | None = None
+    binary: str,
+    fd: int,
+    ports: Sequence[PortSpec],
+    *,
+    host_access: bool = True,
+    resolver: str | None = None,
+    ipv6: bool = False,
 ) -> tuple[str, ...]:
     """passt's argument vector for a box. The gateway's address is the host's loopback, unless `host_access` is off.
 
-    `resolver` is the host's name server that queries to DNS_ADDRESS are sent to.
+    `resolver` is the host's name server that queries to DNS_ADDRESS are sent to; `ipv6`: the host has it, so the box has too.
     """
     words = [
         binary, "--foreground", "--quiet", "--fd", str(fd),
         "--address", BOX_ADDRESS, "--netmask", str(BOX_PREFIX_LENGTH), "--gateway", HOST_ADDRESS,
         "--mtu", str(BOX_MTU), "--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra",
     ]  # fmt: skip
+    if ipv6:
+        words += ("--address", BOX_ADDRESS6, "--gateway", HOST_ADDRESS6)
+    else:
+        words.append("--ipv4-only")
     if resolver is not None:
         words += ("--dns", resolver, "--dns-forward", DNS_ADDRESS)
     if not host_access:
@@ -79,6 +96,7 @@ class Network:
         *,
         host_access: bool,
         resolver: str | None,
+        ipv6: bool,
         log_path: Path,
         home: Path,
         jail_enabled: bool = True,
@@ -98,7 +116,7 @@ class Network:
         self._claim = Claim.of() if os.geteuid() == 0 else None
         self._jail = passt_jail(binary, enabled=jail_enabled)
         self._argv = build_passt_argv(
-            binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver
+            binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver, ipv6=ipv6
         )
         if self._claim is not None:
             self._argv += ("--runas", f"{self._claim.identity.uid}:{self._claim.identity.gid}")

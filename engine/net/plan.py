@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from engine.errors import NetworkError, PortInUseError
 from engine.model import PortSpec, Protocol
+
+if TYPE_CHECKING:
+    from engine.net.policy import Policy
+    from engine.net.secrets import SecretsGrant
 
 DNS_ADDRESS = "192.168.127.1"
 HOST_ALIAS = "host.boxlite.internal"
@@ -22,6 +28,31 @@ class NetworkPlan:
     ports: tuple[PortSpec, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restriction:
+    """Why a box goes through the gateway, and what that is to do. `servers`: the name servers to ask, empty: the host's;
+    caps in thousand bits a second, 0: none; `ipv6`: the host has it, so the box has too."""
+
+    policy: Policy
+    servers: tuple[str, ...] = ()
+    tx_kbps: int = 0
+    rx_kbps: int = 0
+    ipv6: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayPlan:
+    """What a gateway is told over its control socket, pickled. Descriptors are those it inherits: the machine's network
+    port, and a bound socket for each published port."""
+
+    box_name: str
+    restriction: Restriction
+    log_path: str
+    portal_fd: int
+    listeners: tuple[tuple[int, PortSpec], ...] = ()
+    secrets: SecretsGrant | None = None
+
+
 def mac_of(box_id: str) -> str:
     """A locally administered unicast address (IEEE 802: second bit of the first octet), always the same for a box."""
     digest = hashlib.sha256(box_id.encode()).digest()
@@ -31,27 +62,50 @@ def mac_of(box_id: str) -> str:
 def plan_ports(ports: Sequence[PortSpec]) -> tuple[PortSpec, ...]:
     """Give every port a host port: the asked one if it is free, any where none was asked.
 
-    Raises PortInUseError naming the taken address, before anything is started.
+    Raises PortInUseError naming the taken address and who holds it, before anything is started.
     """
     return tuple(replace(port, host_port=_free_port(port)) for port in ports)
 
 
 def _free_port(port: PortSpec) -> int:
+    with bind_port(port) as probe:
+        return int(probe.getsockname()[1])
+
+
+def bind_port(port: PortSpec) -> socket.socket:
+    """A socket bound to the host's side of a port. Raises PortInUseError, NetworkError."""
     kind = socket.SOCK_STREAM if port.protocol is Protocol.TCP else socket.SOCK_DGRAM
     family = socket.AF_INET6 if ":" in port.host_ip else socket.AF_INET
+    bound = socket.socket(family, kind)
     try:
-        with socket.socket(family, kind) as probe:
-            if port.protocol is Protocol.TCP:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((port.host_ip, port.host_port or 0))
-            return int(probe.getsockname()[1])
-    except PermissionError as error:
-        raise NetworkError(
+        if port.protocol is Protocol.TCP:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((port.host_ip, port.host_port or 0))
+    except OSError as error:
+        bound.close()
+        raise _not_bound(port, error) from error
+    return bound
+
+
+def _not_bound(port: PortSpec, error: OSError) -> NetworkError:
+    where = f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip
+    if isinstance(error, PermissionError):
+        return NetworkError(
             f"host port {port.host_port}/{port.protocol} may not be bound by this user",
             hint="use a port of 1024 or more, or lower the sysctl net.ipv4.ip_unprivileged_port_start",
-        ) from error
-    except OSError as error:
-        raise PortInUseError(
-            f"host address {port.host_ip}:{port.host_port}/{port.protocol} cannot be bound: {error.strerror}",
+        )
+    if error.errno == errno.EADDRINUSE:
+        from engine.net.holders import holder_of
+
+        holder = holder_of(port)
+        return PortInUseError(
+            f"host address {where}:{port.host_port}/{port.protocol} is in use"
+            + (f" by {holder}" if holder else ""),
             hint="stop what uses it (`ss -lntup` shows it), or publish another port with -p HOST:BOX",
-        ) from error
+        )
+    return NetworkError(
+        f"host address {where}:{port.host_port}/{port.protocol} cannot be bound: {error.strerror}",
+        hint="publish on an address of this host (`ip address` lists them), or leave it out: -p HOST:BOX",
+    )

@@ -128,6 +128,15 @@ class GuestSession:
         self.upload = call(channel.stream_unary, "Files", "Upload", wire.UploadReply)
         self.download = call(channel.unary_stream, "Files", "Download", wire.DownloadChunk)
         self.stat = call(unary, "Files", "Stat", wire.StatReply)
+        self.tunnel = channel.stream_stream(
+            f"/{PACKAGE}.Tunnels/Connect",
+            request_serializer=_serialize,
+            response_deserializer=_parser(wire.TunnelChunk),
+        )
+        self.read = call(channel.unary_stream, "Files", "Read", wire.DownloadChunk)
+        self.write = call(channel.stream_unary, "Files", "Write", wire.WriteReply)
+        self.list_files = call(channel.unary_stream, "Files", "List", wire.DownloadChunk)
+        self.change = call(unary, "Files", "Change", wire.ChangeReply)
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.layout import Layout
 from engine.model import RuntimeConfig
@@ -12,7 +12,10 @@ from engine.store import BoxStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
+    """`secret_values` are those that a program handed over, by box id and name: nobody else keeps them."""
+
     layout: Layout
     config: RuntimeConfig
     store: BoxStore
     progress: ProgressSink
+    secret_values: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)

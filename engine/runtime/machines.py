@@ -9,6 +9,7 @@ from engine.errors import DeadlineError, EngineError, InvalidArgumentError, Unsu
 from engine.layout import Layout
 from engine.model import Accel, BoxSpec, NetworkMode, RuntimeConfig, SecurityOptions
 from engine.progress import Progress, ProgressSink
+from engine.runtime.restrictions import is_restricted
 from engine.vmm.arguments import CONSOLES, CPU_MODELS, MACHINES
 from engine.vmm.saved import find_template
 from engine.vmm.spec import GuestFiles, Shape, Template
@@ -32,7 +33,7 @@ def make_shape(accel: Accel, spec: BoxSpec, guest: GuestFiles, qemu_version: str
         qemu_version=qemu_version,
         cpus=spec.cpus,
         memory_mib=spec.memory_mib,
-        network=spec.network.mode is NetworkMode.ENABLED,
+        network=spec.network.mode is NetworkMode.ENABLED and not is_restricted(spec),
         guest_digest=guest.digest,
         console=CONSOLES[arch],
     )

@@ -21,16 +21,25 @@ from engine.model import (
 )
 from engine.net.plan import DNS_ADDRESS, HOST_ALIAS, mac_of
 from engine.runtime.capabilities import effective_capabilities
+from engine.runtime.restrictions import is_restricted
 from engine.seccomp.container import container_filter
 from guest.wire import portal_pb2 as wire
-from guest.wire.constants import BOX_ADDRESS, BOX_MTU, BOX_PREFIX_LENGTH, HOST_ADDRESS
+from guest.wire.constants import (
+    BOX_ADDRESS,
+    BOX_ADDRESS6,
+    BOX_MTU,
+    BOX_PREFIX_LENGTH,
+    BOX_PREFIX_LENGTH6,
+    HOST_ADDRESS,
+    HOST_ADDRESS6,
+)
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENTROPY_BYTES = 256
 
 
-def guest_init_request(record: BoxRecord, *, ephemeral: bool) -> wire.InitRequest:
-    """Identity, clock and entropy of a machine that has just woken from a template."""
+def guest_init_request(record: BoxRecord, *, ephemeral: bool, ipv6: bool = False) -> wire.InitRequest:
+    """Identity, clock and entropy of a machine that has just woken from a template. `ipv6`: the host has it."""
     spec = record.spec
     hostname = hostname_of(record)
     request = wire.InitRequest(
@@ -56,12 +65,18 @@ def guest_init_request(record: BoxRecord, *, ephemeral: bool) -> wire.InitReques
                 gateway=HOST_ADDRESS,
                 mtu=BOX_MTU,
                 announce=bool(spec.ports or spec.publish_all),
+                redirect=is_restricted(spec),
             )
         )
+        if ipv6:
+            request.network.address6 = f"{BOX_ADDRESS6}/{BOX_PREFIX_LENGTH6}"
+            request.network.gateway6 = HOST_ADDRESS6
+            request.hosts.add(address=BOX_ADDRESS6, names=[hostname])
         request.hosts.add(address=BOX_ADDRESS, names=[hostname])
         if spec.network.host_access:
             request.hosts.add(address=HOST_ADDRESS, names=[HOST_ALIAS])
-        request.dns.extend(spec.network.dns or (DNS_ADDRESS,))
+        restricted = is_restricted(spec)  # then the gateway asks the servers that were given
+        request.dns.extend((DNS_ADDRESS,) if restricted else spec.network.dns or (DNS_ADDRESS,))
     for name, address in spec.network.add_host:
         request.hosts.add(address=HOST_ADDRESS if address == "host-gateway" else address, names=[name])
     return request
@@ -90,13 +105,15 @@ def container_argv(spec: BoxSpec, config: ImageConfig) -> tuple[str, ...]:
 
 
 def container_env(spec: BoxSpec, config: ImageConfig, *, hostname: str) -> list[str]:
-    """PATH, HOSTNAME and TERM, then the image's variables, then the box's; later ones win."""
+    """PATH, HOSTNAME and TERM, then the image's variables, then the placeholders of secrets, then the box's; later ones
+    win."""
     merged = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if spec.tty:
         merged["TERM"] = "xterm"
     for entry in config.env:
         name, _, value = entry.partition("=")
         merged[name] = value
+    merged.update((secret.variable, secret.token) for secret in spec.secrets)
     merged.update(spec.env)
     return [f"{name}={value}" for name, value in merged.items()]
 
@@ -108,6 +125,7 @@ def container_init_request(
     attached: bool,
     size: TerminalSize | None,
     mounts: Sequence[wire.Mount] = (),
+    ca_certificates: Sequence[str] = (),
 ) -> wire.ContainerInitRequest:
     """The container of a box. Raises InvalidArgumentError for a spec that cannot be run.
 
@@ -137,6 +155,7 @@ def container_init_request(
         shm_size_bytes=spec.shm_size_bytes or 0,
         ulimits=[wire.Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in spec.ulimits],
         init_process=spec.init,
+        ca_certificates=ca_certificates,
     )
 
 

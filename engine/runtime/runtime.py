@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -13,21 +13,19 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from engine import host
 from engine.errors import BoxliteError, InvalidArgumentError, InvalidStateError
-from engine.fsutil import remove_tree
 from engine.layout import Layout
 from engine.model import (
     BoxRecord,
     BoxSpec,
     Check,
     ExecSpec,
-    Image,
-    ImageConfig,
     LogRecord,
     PullPolicy,
     RuntimeConfig,
     RuntimeInfo,
     TerminalSize,
 )
+from engine.names import check_name
 from engine.progress import Progress, ProgressSink, ignore_progress
 from engine.runtime import records
 from engine.runtime.context import Context
@@ -40,9 +38,13 @@ if TYPE_CHECKING:
     from engine.portal.execution import Execution
     from engine.runtime.changes import BoxChanges
     from engine.runtime.copy_rules import CopyOptions
+    from engine.runtime.examination import Examination
+    from engine.runtime.foresight import Foresight
     from engine.runtime.housekeeping import BoxSize
     from engine.runtime.library import ImageLibrary
     from engine.runtime.link import BoxLink
+    from engine.runtime.network import BoxNetworks
+    from engine.runtime.volumes import VolumeLibrary
     from engine.shim.lifeline import Shim
 
 
@@ -95,22 +97,35 @@ class Runtime:
     # ------------------------------------------------------------ boxes on record
 
     async def create(
-        self, spec: BoxSpec, *, name: str | None = None, pull: PullPolicy = PullPolicy.MISSING
+        self,
+        spec: BoxSpec,
+        *,
+        name: str | None = None,
+        pull: PullPolicy = PullPolicy.MISSING,
+        secret_values: Mapping[str, str] = {},
     ) -> BoxRecord:
-        """Put a box on record, with its image in the store; nothing is started.
+        """Put a box on record, with its image in the store; nothing is started. `secret_values`, by name, are remembered by
+        this runtime alone, for the starts it makes.
 
         Raises AlreadyExistsError for a taken name, ImageError and its kind when the image cannot be had.
         """
-        from engine.runtime import images
-        from engine.runtime.capabilities import effective_capabilities
-        from engine.runtime.requests import container_argv
-        from engine.runtime.support import check_support
+        from engine.runtime.creating import create_box
 
-        check_support(spec, self._context.progress)
-        effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
-        async with images.source_for_spec(self._context, spec, pull) as source:
-            container_argv(spec, source.config)
-            return await records.insert_box(self._context, spec, name, source.key, source.config_digest)
+        if name is not None:
+            check_name(name)  # before an image is fetched for it
+        return await create_box(self._context, spec, name, pull, secret_values)
+
+    async def foresee(self, spec: BoxSpec, *, pull: PullPolicy = PullPolicy.MISSING) -> Foresight:
+        """What creating and starting a box would do; nothing is started, pulled or put on record."""
+        from engine.runtime.foresight import foresee
+
+        return await foresee(self._context, spec, pull)
+
+    async def examine(self, ref: str) -> Examination:
+        """Why a box is as it is: how far its last start came, what its logs say last, and what that probably means."""
+        from engine.runtime.examination import examine
+
+        return await examine(self._context, await self.get(ref))
 
     async def get(self, ref: str) -> BoxRecord:
         return await records.get_box(self._context, ref)
@@ -129,24 +144,9 @@ class Runtime:
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> BoxRecord:
         """Delete a box and its disk; with `volumes` its anonymous volumes too. Raises InvalidStateError for one that runs, unless `force`."""
-        record = await self.get(ref)
-        if record.status.is_active:
-            if not force:
-                raise InvalidStateError(
-                    f"it is {record.status}",
-                    hint=f"stop it first (`boxlite stop {record.name}`), or use `boxlite rm -f {record.name}`",
-                    box=record.name,
-                    operation="rm",
-                )
-            from engine.runtime import stopping
+        from engine.runtime.removing import remove_box
 
-            record = await stopping.stop_box(self._context, record, reason="rm -f", timeout_s=0.0, signum=9)
-        gone_by_itself = record.spec.auto_remove and await self._context.store.find(record.id) is None
-        if not gone_by_itself:
-            await records.remove_box(self._context, record)
-        if volumes:
-            await asyncio.to_thread(remove_tree, self.layout.anonymous_volumes(record.id))
-        return record
+        return await remove_box(self._context, await self.get(ref), force=force, volumes=volumes)
 
     # ------------------------------------------------------------ starting and stopping
 
@@ -367,6 +367,13 @@ class Runtime:
         async for entry in logs(self._context, record, follow=follow, tail=tail, since=since, until=until):
             yield entry
 
+    @property
+    def network(self) -> BoxNetworks:
+        """What boxes tried to reach, and tunnels to their ports."""
+        from engine.runtime.network import BoxNetworks
+
+        return BoxNetworks(self._context)
+
     async def metrics(self, ref: str) -> BoxMetrics:
         """What a running box uses now. Raises InvalidStateError when it does not run."""
         from engine.runtime.metrics import box_metrics
@@ -417,23 +424,12 @@ class Runtime:
 
         return ImageLibrary(self._context)
 
-    async def pull(
-        self, reference: str, *, platform: str | None = None, policy: PullPolicy = PullPolicy.ALWAYS
-    ) -> Image:
-        return await self.images.pull(reference, platform=platform, policy=policy)
+    @property
+    def volumes(self) -> VolumeLibrary:
+        """Storage that outlives boxes."""
+        from engine.runtime.volumes import VolumeLibrary
 
-    async def list_images(self) -> Sequence[Image]:
-        return await self.images.list()
-
-    async def get_image(self, reference_or_id: str) -> Image:
-        """Raises ImageNotFoundError."""
-        return await self.images.get(reference_or_id)
-
-    async def import_image(
-        self, tar: Path | BinaryIO, reference: str, *, config: ImageConfig | None = None
-    ) -> Image:
-        """Store a root file system tar as an image of one layer."""
-        return await self.images.import_rootfs(tar, reference, config=config)
+        return VolumeLibrary(self._context)
 
     # ------------------------------------------------------------ the system
 
@@ -471,12 +467,6 @@ class Runtime:
         from engine.runtime.housekeeping import collect_garbage
 
         return await collect_garbage(self._context, dry_run=dry_run)
-
-    async def prune_images(self, *, named_too: bool = False, dry_run: bool = False) -> Sequence[Reclaimable]:
-        """Forget images without a name, with `named_too` all that no box needs; what went."""
-        from engine.runtime.housekeeping import prune_images
-
-        return await prune_images(self._context, named_too=named_too, dry_run=dry_run)
 
     async def doctor(self) -> Sequence[Check]:
         from engine.runtime.doctor import run_checks

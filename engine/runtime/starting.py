@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine import host
@@ -22,6 +22,7 @@ from engine.errors import (
     EngineError,
     InvalidStateError,
     NotFoundError,
+    PortInUseError,
     RpcTransportError,
     StoppedError,
 )
@@ -30,9 +31,12 @@ from engine.jailer.refusal import find_refusal
 from engine.layout import BoxLayout
 from engine.model import (
     BoxRecord,
+    BoxSpec,
     BoxStatus,
     HealthState,
+    ImageConfig,
     NetworkMode,
+    PortSpec,
     RestartPolicy,
     StageTimings,
     TerminalSize,
@@ -45,12 +49,14 @@ from engine.portal.failures import translated
 from engine.portal.session import GuestSession, open_session
 from engine.process import signal_number
 from engine.runtime import images
+from engine.runtime.attempts import note_failure
 from engine.runtime.context import Context
 from engine.runtime.directories import make_directories
 from engine.runtime.guest import get_guest_files
 from engine.runtime.machines import check_cpus, choose_machine
 from engine.runtime.records import box_lock, settle
 from engine.runtime.requests import container_init_request, guest_init_request, published_ports
+from engine.runtime.restrictions import is_restricted, restriction_of
 from engine.runtime.shares import mounts_of, shares_of
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, NetworkGrant, Verdict
@@ -66,16 +72,20 @@ SYNC_TIMEOUT_S = 120.0
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Milliseconds per stage, in the names of StageTimings."""
+    """Milliseconds per stage, in the names of StageTimings. `failed` is the stage that an error ended."""
 
     begun: float = field(default_factory=time.monotonic)
     stages: dict[str, float] = field(default_factory=dict)
+    failed: str = ""
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         begun = time.monotonic()
         try:
             yield
+        except BaseException:
+            self.failed = name
+            raise
         finally:
             self.stages[name] = round((time.monotonic() - begun) * 1000, 1)
 
@@ -124,6 +134,8 @@ async def started_box(
                 started = await _launch(context, record, plan, shim, stack, watch)
             yield started
     except BoxliteError as error:
+        if watch.failed:
+            note_failure(context.layout.box(record.id), watch.stages, watch.failed, error)
         raise error.at(box=record.name, operation=error.operation or "start") from error.__cause__
     finally:
         shim.let_go()
@@ -145,7 +157,10 @@ async def files_of_box(context: Context, record: BoxRecord) -> AsyncIterator[Gue
                 raise InvalidStateError(f"it is {record.status}")
             watch = Stopwatch()
             plan = _for_files(
-                record, await _plan(context, record, attached=False, held=False, size=None, watch=watch)
+                record,
+                await _plan(
+                    context, record, attached=False, held=False, size=None, watch=watch, files_only=True
+                ),
             )
             _, session, _ = await _wake(context, record, plan, shim, stack, watch)
             try:
@@ -198,8 +213,10 @@ async def _plan(
     held: bool,
     size: TerminalSize | None,
     watch: Stopwatch,
+    files_only: bool = False,
 ) -> LaunchPlan:
-    """Everything that can be refused before a process is started."""
+    """Everything that can be refused before a process is started. `files_only`: the command will not run, and needs no
+    secrets."""
     spec, box = record.spec, context.layout.box(record.id)
     check_cpus(spec)
     with watch.stage("image_prepare_ms"):
@@ -213,16 +230,20 @@ async def _plan(
         guest = await get_guest_files(context)
         shape, template = await choose_machine(context.layout, context.config, spec, guest, context.progress)
     with watch.stage("box_config_ms"):
-        network = None
-        if spec.network.mode is NetworkMode.ENABLED:
-            network = NetworkGrant(
-                ports=plan_ports(published_ports(spec, source.config)),
-                host_access=spec.network.host_access,
-                resolver=host.resolver(),
-            )
+        network = await _network_of(context, spec, source.config)
+        secrets = None
+        if spec.secrets and network is not None and not files_only:
+            from engine.runtime.secrets import get_secrets_grant
+
+            secrets = await get_secrets_grant(context, record)
     shares = shares_of(context.layout, record)
     container = container_init_request(
-        record, source.config, attached=attached, size=size, mounts=mounts_of(spec.volumes, shares)
+        record,
+        source.config,
+        attached=attached,
+        size=size,
+        mounts=mounts_of(spec.volumes, shares),
+        ca_certificates=() if secrets is None else (secrets.authority.certificate_pem,),
     )
     return LaunchPlan(
         box_id=record.id,
@@ -242,6 +263,7 @@ async def _plan(
         ),
         security=spec.security,
         network=network,
+        secrets=secrets,
         attached=attached or held,
         collects=attached,
         auto_remove=spec.auto_remove,
@@ -252,9 +274,42 @@ async def _plan(
         auto_delete_s=spec.auto_delete_s,
         restart=spec.restart,
         health=spec.health,
-        machine_request=guest_init_request(record, ephemeral=spec.auto_remove).SerializeToString(),
+        machine_request=guest_init_request(
+            record, ephemeral=spec.auto_remove, ipv6=network is not None and network.ipv6
+        ).SerializeToString(),
         container_request=container.SerializeToString(),
     )
+
+
+async def _network_of(context: Context, spec: BoxSpec, image: ImageConfig) -> NetworkGrant | None:
+    """What the network process is granted; None without a network. Raises PortInUseError."""
+    if spec.network.mode is NetworkMode.DISABLED:
+        return None
+    return NetworkGrant(
+        ports=await _plan_ports(context, published_ports(spec, image)),
+        host_access=spec.network.host_access,
+        resolver=host.resolver(),
+        ipv6=host.has_ipv6(),
+        restriction=restriction_of(spec) if is_restricted(spec) else None,
+    )
+
+
+async def _plan_ports(context: Context, asked: Sequence[PortSpec]) -> tuple[PortSpec, ...]:
+    """Host ports for all of them. Raises PortInUseError naming the box or process that has one of them."""
+    try:
+        return plan_ports(asked)
+    except PortInUseError as error:
+        for port in asked:
+            for holder in await context.store.list([status for status in BoxStatus if status.is_active]):
+                if any(
+                    (one.host_port, one.protocol) == (port.host_port, port.protocol)
+                    for one in holder.state.ports
+                ):
+                    raise PortInUseError(
+                        f"host port {port.host_port}/{port.protocol} is in use by box {holder.name}",
+                        hint=f"stop that box (`boxlite stop {holder.name}`), or publish another port with -p HOST:BOX",
+                    ) from error
+        raise
 
 
 async def _launch(

@@ -3,6 +3,7 @@
 {"op": "stop", "signal": 15, "grace_s": 10, "reason": "…"}    → {"ok": true} at once; the end shows in the database
 {"op": "signal", "signal": 10}
 {"op": "pause"} {"op": "resume"}                               → {"ok": true} once the box's row says so
+{"op": "network"}                                              → what a restricted box sent and received
 {"op": "change", "plan": {…}}                                  what `boxlite update` changed, see `changes_of_plan`
 """
 
@@ -65,6 +66,8 @@ class ControlServer:
                 await supervisor.pause()
             case {"op": "resume"}:
                 await supervisor.resume()
+            case {"op": "network"}:
+                return {"ok": True, "network": await supervisor.run.network_counts()}
             case {"op": "change", "plan": dict(fields)}:
                 supervisor.change_plan(changes_of_plan(fields))
             case _:

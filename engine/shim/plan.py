@@ -10,16 +10,24 @@ import struct
 from dataclasses import dataclass, field
 
 from engine.model import BoxState, HealthCheck, PortSpec, RestartPolicy, SecurityOptions
+from engine.net.plan import Restriction
+from engine.net.secrets import SecretsGrant
 from engine.vmm.spec import VmSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkGrant:
-    """The network process of a box: published `ports` have real host ports; `resolver` is the host's name server."""
+    """The network process of a box: published `ports` have real host ports; `resolver` is the host's name server; `ipv6`: the host
+    has it.
+
+    With a `restriction` that process is the gateway, and the machine has no network device.
+    """
 
     ports: tuple[PortSpec, ...] = ()
     host_access: bool = True
     resolver: str | None = None
+    ipv6: bool = False
+    restriction: Restriction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,7 @@ class LaunchPlan:
     vm: VmSpec
     security: SecurityOptions = field(default_factory=SecurityOptions)
     network: NetworkGrant | None = None
+    secrets: SecretsGrant | None = None
     attached: bool = False
     collects: bool = False
     auto_remove: bool = False

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidStateError, NotFoundError
+from engine.events import EventKind
 from engine.fsutil import discard_tree, remove_tree
 from engine.layout import ROOTFS_PREFIX, Layout
 from engine.model import BoxState, BoxStatus, HealthState, utc_now
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from engine.shim.run import Ending
 
 KILLED_CODE = 137
+DENIAL_FIELDS = ("protocol", "name", "address", "port", "rule", "remedy")
 
 
 async def open_record(layout: Layout) -> BoxStore:
@@ -113,6 +116,17 @@ async def note_pause(layout: Layout, plan: LaunchPlan, *, paused: bool, reason: 
         await store.transition(
             plan.box_id, new, reason=reason or ("pause" if paused else "unpause"), expect=(old,)
         )
+
+
+async def note_denials(layout: Layout, plan: LaunchPlan, entries: Sequence[Mapping[str, str]]) -> None:
+    """One event for each thing the gateway refused."""
+    async with BoxStore(layout) as store:
+        record = await store.get(plan.box_id)
+        for entry in entries:
+            fields = {name: value for name, value in entry.items() if name in DENIAL_FIELDS}
+            await store.record_event(
+                record, EventKind.NETWORK_DENIED, reason=entry.get("reason", ""), **fields
+            )
 
 
 async def remove_expired(layout: Layout, box_id: str, finished_us: int) -> None:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.cappedfile import CappedFile
-from engine.errors import BoxliteError, DeadlineError, EngineError
+from engine.errors import BoxliteError, DeadlineError, EngineError, InvalidStateError
 from engine.layout import BoxLayout, Layout
 from engine.net.passt import Network
+from engine.net.restricted import RestrictedNetwork
+from engine.shim.gateway_jail import gateway_jail
 from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
-from engine.shim.plan import LaunchPlan
+from engine.shim.plan import LaunchPlan, NetworkGrant
 from engine.vmm.channels import chunks, events
 from engine.vmm.leftovers import kill_leftovers_of_box
 from engine.vmm.machine import Machine, start_machine
@@ -58,6 +60,7 @@ class Run:
         *,
         on_activity: Callable[[], None],
         on_full_disk: Callable[[], None] = lambda: None,
+        on_denial: Callable[[dict[str, str]], None] = lambda _: None,
     ) -> None:
         """`on_full_disk` is called when QEMU has halted the machine because a write to its disk found no space on the
         host. Nothing is lost by that: the write is done again when the machine continues."""
@@ -65,13 +68,14 @@ class Run:
         self._box = box
         self._on_activity = on_activity
         self._on_full_disk = on_full_disk
+        self._on_denial = on_denial
         loop = asyncio.get_running_loop()
         self._exited: asyncio.Future[dict[str, object]] = loop.create_future()
         self._over: asyncio.Future[str] = loop.create_future()
         self._ready: asyncio.Future[None] = loop.create_future()
         self._stop_reason: str | None = None
         self._machine: Machine | None = None
-        self._network: Network | None = None
+        self._network: Network | RestrictedNetwork | None = None
         self._monitor: Monitor | None = None
         self._resources = contextlib.AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
@@ -109,6 +113,7 @@ class Run:
 
     async def _start_anew(self) -> None:
         machine_end = None
+        restricted = self._plan.network is not None and self._plan.network.restriction is not None
         if self._plan.network is not None:
             machine_end, far_end = socket.socketpair()
             await self._open_network(far_end)
@@ -119,7 +124,8 @@ class Run:
             security=self._plan.security,
             log_path=self._box.qemu_log,
             home=Path(self._plan.home),
-            network=machine_end,
+            network=None if restricted else machine_end,
+            gateway=machine_end if restricted else None,
         )
         self._follow(self._machine)
         if self._plan.vm.template is not None:
@@ -135,15 +141,7 @@ class Run:
         if grant is None:
             far_end.close()
             return
-        self._network = Network(
-            far_end,
-            grant.ports,
-            host_access=grant.host_access,
-            resolver=grant.resolver,
-            log_path=self._box.logs_dir / "network.log",
-            home=Path(self._plan.home),
-            jail_enabled=self._plan.security.jailer_enabled,
-        )
+        self._network = self._make_network(grant, far_end)
         await self._network.open()
         self._spawn(self._watch_network(self._network))
 
@@ -161,6 +159,42 @@ class Run:
 
         if self._machine is not None:
             self._group = await limit_further(self._machine, self._plan, self._box)
+
+    def _make_network(self, grant: NetworkGrant, far_end: socket.socket) -> Network | RestrictedNetwork:
+        log_path = self._box.logs_dir / "network.log"
+        if grant.restriction is None:
+            return Network(
+                far_end,
+                grant.ports,
+                host_access=grant.host_access,
+                resolver=grant.resolver,
+                ipv6=grant.ipv6,
+                log_path=log_path,
+                home=Path(self._plan.home),
+                jail_enabled=self._plan.security.jailer_enabled,
+            )
+        return RestrictedNetwork(
+            far_end,
+            grant.restriction,
+            grant.ports,
+            box_name=self._plan.box_name,
+            log_path=self._box.connections_log,
+            own_log_path=log_path,
+            on_denial=self._on_denial,
+            secrets=self._plan.secrets,
+            jail=gateway_jail(
+                self._box,
+                enabled=self._plan.security.jailer_enabled,
+                ca_file=None if self._plan.secrets is None else self._plan.secrets.ca_file,
+            ),
+            home=Path(self._plan.home),
+        )
+
+    async def network_counts(self) -> dict[str, object]:
+        """What a restricted box sent and received. Raises InvalidStateError for one that is not."""
+        if not isinstance(self._network, RestrictedNetwork):
+            raise InvalidStateError("its network is not restricted")
+        return await self._network.counts()
 
     async def _until_ready(self) -> None:
         """Until the agent of a machine that boots cold listens, or the machine is gone. Raises DeadlineError."""
@@ -198,7 +232,7 @@ class Run:
         for number in range(LANES):
             self._box.lane_socket(number).unlink(missing_ok=True)
         if self._group is not None:
-            self._group.remove()
+            await self._group.remove()
 
     async def _end_machine(self, *, by_itself: bool) -> None:
         await self._resources.aclose()
@@ -303,7 +337,7 @@ class Run:
         await asyncio.sleep(0)  # its last events may be waiting in the channel
         self._end(f"the machine ended unexpectedly (status {status})")
 
-    async def _watch_network(self, network: Network) -> None:
+    async def _watch_network(self, network: Network | RestrictedNetwork) -> None:
         try:
             status = await network.run()
         except BoxliteError as error:

@@ -57,6 +57,8 @@ class Supervisor:
         self._health: asyncio.Task[None] | None = None
         self._space: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
+        self._denials: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        self._denial_writer: asyncio.Task[None] | None = None
         self._store: BoxStore | None = None
 
     async def live(self) -> None:
@@ -88,6 +90,7 @@ class Supervisor:
             self.box,
             on_activity=self._deadlines.note_activity,
             on_full_disk=self._begin_waiting_for_space,
+            on_denial=self._note_denial,
         )
 
     async def _first_run(self) -> Ending:
@@ -244,6 +247,21 @@ class Supervisor:
         self._paused = False
         await self.run.monitor_command("cont")
         self._deadlines.resume()
+
+    def _note_denial(self, entry: dict[str, str]) -> None:
+        """The gateway refused something: an event, in order and beside everything else."""
+        self._denials.put_nowait(entry)
+        if self._denial_writer is None or self._denial_writer.done():
+            self._denial_writer = asyncio.create_task(self._write_denials())
+            self._background.append(self._denial_writer)
+
+    async def _write_denials(self) -> None:
+        from engine.shim.record import note_denials
+
+        while not self._denials.empty():
+            entries = [self._denials.get_nowait() for _ in range(self._denials.qsize())]
+            with contextlib.suppress(BoxliteError):  # the box goes on, and its network log has it
+                await note_denials(self.layout, self.plan, entries)
 
     # ------------------------------------------------------------ a full disk
 

@@ -18,6 +18,7 @@ from guest.wire.constants import (
     ROOT_DISK_SERIAL,
     SHARE_TAG,
 )
+from guest.wire.flows import NETWORK_PORT_NAME
 
 TEMPLATE_MAC = "52:54:00:b0:c5:00"
 """The address every restored machine wakes up with; the guest replaces it by its own in its first call."""
@@ -60,17 +61,20 @@ KERNEL_ARGS = (
 )
 
 
-def build_qemu_argv(binary: str, spec: VmSpec, fds: Descriptors) -> tuple[str, ...]:
-    """The whole command line for `spec`: cold where `spec.template` is None, else restored from it."""
+def build_qemu_argv(
+    binary: str, spec: VmSpec, fds: Descriptors, *, share_path: str | None = None
+) -> tuple[str, ...]:
+    """The whole command line for `spec`: cold where `spec.template` is None, else restored from it. `share_path` is where the
+    machine's own process finds the shared directory, if not where the host has it. The name says which machine it is."""
     return (
         binary,
-        "-name", "boxlite",
+        "-name", spec.share_path.replace(",", ",,"),
         "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
         *_machine(spec),
         *_kernel(spec),
         *_channels(fds),
         *_disks(spec),
-        *_share(spec),
+        *_share(share_path or spec.share_path),
         *_network(spec.shape, fds),
         *_sandbox(spec),
         *_start(spec),
@@ -128,6 +132,12 @@ def _channels(fds: Descriptors) -> tuple[str, ...]:
         server = ",server=on,wait=off" if listening else ""
         words += ("-chardev", f"socket,id={chardev},fd={fd}{server}")
         words += ("-device", f"virtserialport,bus=serial0.0,nr={number},chardev={chardev},name={name}")
+    gateway = "null,id=gateway" if fds.gateway is None else f"socket,id=gateway,fd={fds.gateway}"
+    words += ("-chardev", gateway)
+    words += (
+        "-device",
+        f"virtserialport,bus=serial0.0,nr={len(ports) + 1},chardev=gateway,name={NETWORK_PORT_NAME}",
+    )
     return tuple(words)
 
 
@@ -145,9 +155,9 @@ def _disks(spec: VmSpec) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _share(spec: VmSpec) -> tuple[str, ...]:
+def _share(path: str) -> tuple[str, ...]:
     return (
-        "-fsdev", f"local,id=share,path={spec.share_path},security_model=none,multidevs=remap",
+        "-fsdev", f"local,id=share,path={path},security_model=none,multidevs=remap",
         "-device", f"virtio-9p-device,fsdev=share,mount_tag={SHARE_TAG}",
     )  # fmt: skip
 

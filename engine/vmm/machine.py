@@ -24,7 +24,7 @@ from engine.model import SecurityOptions
 from engine.process import Child, Command, start
 from engine.sockets import listen_unix
 from engine.vmm.arguments import build_qemu_argv
-from engine.vmm.confinement import claim_identity, machine_jail, make_mountpoints
+from engine.vmm.confinement import claim_identity, machine_jail, make_mountpoints, share_inside
 from engine.vmm.restore import build_restore_script
 from engine.vmm.spec import Descriptors, VmSpec
 
@@ -84,10 +84,11 @@ class Machine:
             self.claim.close()
 
 
-def machine_command(spec: VmSpec, fds: Descriptors, jail: Jail) -> Command:
+def machine_command(spec: VmSpec, security: SecurityOptions, fds: Descriptors, jail: Jail) -> Command:
     """QEMU in its jail, as it is started by the gate in `gate_path`. Pure but for what is installed: the same machine gives
     the same command."""
-    command = Command(argv=build_qemu_argv(host.qemu_binary(), spec, fds), pass_fds=fds.all)
+    argv = build_qemu_argv(host.qemu_binary(), spec, fds, share_path=share_inside(spec, security))
+    command = Command(argv=argv, pass_fds=fds.all)
     return wrap(command, jail, gate=gate_path(spec) if jail.enabled else None)
 
 
@@ -105,12 +106,13 @@ async def start_machine(
     log_path: Path,
     home: Path,
     network: socket.socket | None = None,
+    gateway: socket.socket | None = None,
 ) -> Machine:
     """Start QEMU for `spec`, jailed as `security` says. Returns once the process exists, not once it runs.
 
-    `network` is the machine's end of the pair whose other end the network process has. QEMU's own messages go to
-    `log_path`; `home` is the home directory. Raises EngineError when QEMU cannot be started, JailError when the jail
-    cannot be built.
+    `network` is the machine's end of the pair whose other end the network process has, `gateway` that of a restricted box's
+    network port. QEMU's own messages go to `log_path`; `home` is the home directory. Raises EngineError when QEMU cannot be
+    started, JailError when the jail cannot be built.
     """
     listeners = [listen_unix(path) for path in (*portals, *lanes)]
     listening = [listener.fileno() for listener in listeners]
@@ -121,13 +123,14 @@ async def start_machine(
         portals=tuple(listening[: len(portals)]),
         lanes=tuple(listening[len(portals) :]),
         network=None if network is None else network.fileno(),
+        gateway=None if gateway is None else gateway.fileno(),
     )
     claim = claim_identity(security)
     try:
         identity = None if claim is None else claim.identity
         jail = machine_jail(spec, security, host.qemu_binary(), identity=identity)
         async with prepared(spec, jail, home) as prepared_jail:
-            command = machine_command(spec, fds, prepared_jail)
+            command = machine_command(spec, security, fds, prepared_jail)
             if prepared_jail.mount_namespace is not None:
                 command = replace(command, pass_fds=(*command.pass_fds, prepared_jail.mount_namespace))
             process = await start(command, log_path=log_path)
@@ -140,8 +143,9 @@ async def start_machine(
             raise EngineError(f"the machine could not be started: {error.strerror}") from error
         raise
     finally:
-        for end in (*theirs, *listeners, *([network] if network is not None else [])):
-            end.close()
+        for used in (*theirs, *listeners, network, gateway):
+            if used is not None:
+                used.close()
     channels = open_channels(ours)
     if spec.template is not None:
         channels.restore.send(build_restore_script(spec.template.state_path))

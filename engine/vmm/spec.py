@@ -88,7 +88,7 @@ class Descriptors:
     """Numbers of the inherited descriptors QEMU finds its sockets at.
 
     `portals` and `lanes` are listening sockets; the others are one end of a connected pair each. `network` None: no backend
-    process (a template, or no network).
+    process (a template, or no network). `gateway` is the end of a restricted box's network port; None: nobody is there.
     """
 
     qmp: int
@@ -99,9 +99,10 @@ class Descriptors:
     portals: tuple[int, ...]
     lanes: tuple[int, ...] = ()
     network: int | None = None
+    gateway: int | None = None
 
     @property
     def all(self) -> tuple[int, ...]:
-        rest = () if self.network is None else (self.network,)
+        rest = tuple(fd for fd in (self.network, self.gateway) if fd is not None)
         sockets = (*self.portals, *self.lanes)
         return (self.qmp, self.restore, self.console, self.events, self.output, *sockets, *rest)

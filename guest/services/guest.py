@@ -11,6 +11,7 @@ from grpclib.const import Handler
 
 from guest import identity
 from guest.container import Container
+from guest.egress import Egress
 from guest.errors import GuestError
 from guest.requests import Identity
 from guest.services.calls import unary
@@ -23,8 +24,9 @@ _SECTOR_BYTES = 512
 
 
 class GuestService:
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, egress: Egress) -> None:
         self._container = container
+        self._egress = egress
         self._identity: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
 
     async def identity(self) -> Identity:
@@ -50,7 +52,13 @@ class GuestService:
         identity.renew_entropy(request.entropy)
         identity.set_clock(request.realtime_ns)
         identity.set_hostname(request.hostname)
-        identity.set_up_network(_network(request))
+        network = _network(request)
+        if network is not None and request.network.redirect:
+            await self._egress.open(
+                address=network.address.partition("/")[0], address6=network.address6.partition("/")[0]
+            )
+        else:
+            identity.set_up_network(network)
         hosts = [(host.address, tuple(host.names)) for host in request.hosts]
         address = request.network.address.partition("/")[0]
         hosts.append((address or "127.0.1.1", (request.hostname,)))

@@ -43,6 +43,10 @@ SHARE_TAG = "boxlite"
 BOX_ADDRESS = "192.168.127.2"
 BOX_PREFIX_LENGTH = 24
 HOST_ADDRESS = "192.168.127.254"
+BOX_ADDRESS6 = "fd00:b0c5:11fe::2"
+BOX_PREFIX_LENGTH6 = 64
+HOST_ADDRESS6 = "fd00:b0c5:11fe::fe"
+"""The gateway's address over IPv6, of a private range of our own (RFC 4193)."""
 BOX_MTU = 65520
 """What the interface of a template has already: a box with the same only changes its hardware address."""
 

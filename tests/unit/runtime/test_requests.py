@@ -1,9 +1,8 @@
 import pytest
 
-from engine.errors import InvalidArgumentError, UnsupportedError
-from engine.model import BoxSpec, ImageConfig, NetworkSpec, PortSpec, Protocol
+from engine.errors import InvalidArgumentError
+from engine.model import BoxSpec, ImageConfig, PortSpec, Protocol
 from engine.runtime.requests import container_argv, container_env, published_ports
-from engine.runtime.support import refuse_unsupported
 
 IMAGE = ImageConfig(entrypoint=("/entry",), cmd=("a", "b"), env=("PATH=/x", "A=1"))
 
@@ -42,16 +41,3 @@ def test_published_ports_with_publish_all_adds_what_the_image_exposes() -> None:
         (53, Protocol.UDP, None),
         (9000, Protocol.TCP, None),
     ]
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        BoxSpec(network=NetworkSpec(allow_net=("example.com",))),
-        BoxSpec(network=NetworkSpec(deny_net=("10.0.0.0/8",))),
-        BoxSpec(network=NetworkSpec(tx_kbps=5)),
-    ],
-)
-def test_refuse_unsupported_names_a_promise_that_could_not_be_kept(spec: BoxSpec) -> None:
-    with pytest.raises(UnsupportedError, match="no effect"):
-        refuse_unsupported(spec)
