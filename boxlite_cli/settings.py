@@ -18,7 +18,7 @@ import typer
 from boxlite_cli.parsers import parse_size
 from engine.errors import ConfigError, InvalidArgumentError
 from engine.model import Accel, RegistryConfig, RuntimeConfig
-from engine.progress import ProgressSink, ignore_progress
+from engine.progress import Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
     from boxlite_cli.configfile import ConfigFile
@@ -111,7 +111,20 @@ class Settings:
     def open_runtime(self, progress: ProgressSink = ignore_progress) -> Runtime:
         from engine.runtime import Runtime
 
-        return Runtime(self.home, self.config, progress=progress)
+        return Runtime(self.home, self.config, progress=_explained(progress) if self.debug else progress)
+
+
+def _explained(progress: ProgressSink) -> ProgressSink:
+    """A sink that also says what goes on inside."""
+    from boxlite_cli.failures import say
+
+    def show(step: Progress) -> None:
+        if step.stage == "debug":
+            say(f"Debug: {step.message}")
+        else:
+            progress(step)
+
+    return show
 
 
 class Found(NamedTuple):

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from boxlite_cli.humane import ago, ports_text, rfc3339, size_text, status_text
-from engine.model import BoxRecord, BoxSpec, BoxStatus, Image, VolumeSpec
+from engine.model import BoxRecord, BoxSpec, BoxStatus, Image, SecretSpec, VolumeSpec
 
 if TYPE_CHECKING:
     from engine.images.history import HistoryEntry
@@ -121,6 +121,17 @@ def _lifecycle(record: BoxRecord) -> dict[str, Any]:
     }
 
 
+def _secret(secret: SecretSpec) -> dict[str, Any]:
+    """Its value is not there to be shown."""
+    return {
+        "Name": secret.name,
+        "Hosts": list(secret.hosts),
+        "Source": str(secret.source),
+        "Origin": secret.origin,
+        "Placeholder": secret.token,
+    }
+
+
 def _network(record: BoxRecord) -> dict[str, Any]:
     network = record.spec.network
     ports = record.state.ports or record.spec.ports
@@ -128,6 +139,7 @@ def _network(record: BoxRecord) -> dict[str, Any]:
         "Mode": str(network.mode),
         "AllowNet": list(network.allow_net),
         "DenyNet": list(network.deny_net),
+        "Secrets": [_secret(secret) for secret in record.spec.secrets],
         "HostAccess": network.host_access,
         "Dns": list(network.dns),
         "DnsSearch": list(network.dns_search),

@@ -24,6 +24,7 @@ CODES: dict[str, tuple[str, str]] = {
     "permission_denied": ("something was refused", "the message says by whom: the host, the box or a policy"),
     "port_in_use": ("another program has the port of the host", "choose another with -p, or none: -p BOX takes a free one"),
     "portal_error": ("the machine's agent did not answer as it must", "try again; boxlite why BOX if it stays so"),
+    "process_failed": ("a program that BoxLite started failed", "the message has its last words; boxlite system doctor"),
     "registry_auth": ("the registry refused the login", "boxlite login REGISTRY"),
     "resource_exhausted": ("disk, memory or a limit is used up", "boxlite system df, then boxlite system prune; or raise the limit"),
     "rpc_error": ("the agent refused a request", "read the message; boxlite logs --console BOX"),

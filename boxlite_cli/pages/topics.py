@@ -123,6 +123,8 @@ def _errors() -> Iterator[str]:
 
 def error_kinds() -> dict[str, type[BoxliteError]]:
     """The class of each code: of several, the one nearest to the root."""
+    import engine.process  # noqa: F401  it has an error of its own
+
     return {kind.code: kind for kind in reversed(_subclasses(BoxliteError))}
 
 

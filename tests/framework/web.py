@@ -264,18 +264,18 @@ class WebServer:
         await self._task
 
 
-async def serve_web(application: WebApplication, certificate: Path, **settings: Any) -> WebServer:
+async def serve_web(
+    application: WebApplication, certificate: Path, *, bind: str = "127.0.0.1:0"
+) -> WebServer:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
     config = Config()
-    config.bind = ["127.0.0.1:0"]
+    config.bind = [bind]
     config.certfile = config.keyfile = str(certificate)
     config.alpn_protocols = ["h2", "http/1.1"]
     config.accesslog = config.errorlog = None
     config.graceful_timeout = 0.2
-    for name, value in settings.items():
-        setattr(config, name, value)
     end = asyncio.Event()
     sockets = config.create_sockets()
     config.create_sockets = lambda: sockets  # type: ignore[method-assign]

@@ -8,7 +8,9 @@ import ssl
 
 from engine.net.flow import CHUNK_BYTES, Flow
 
-HANDSHAKE_TIMEOUT_S = 20.0
+SERVER_TIMEOUT_S = 20.0
+BOX_TIMEOUT_S = 120.0
+"""How long a handshake may take. A box under software emulation is slow, and may be paused in the middle of it."""
 
 
 class TlsFlow(Flow):
@@ -117,7 +119,7 @@ async def start_tls(
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing, server_side=server_side, server_hostname=server_name)
     secured = TlsFlow(flow, tls, incoming, outgoing)
-    async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+    async with asyncio.timeout(BOX_TIMEOUT_S if server_side else SERVER_TIMEOUT_S):
         await secured.handshake()
     return secured
 
