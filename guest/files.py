@@ -70,6 +70,7 @@ class FileWork:
         self._loop = asyncio.get_running_loop()
         self._result_fd, result_fd = os.pipe()
         self._data_fd = -1
+        self._has_lane = lane_fd is not None
         child_data = -1
         if lane_fd is None and feeds:
             child_data, self._data_fd = os.pipe()
@@ -145,9 +146,9 @@ class FileWork:
 
     def close(self) -> None:
         """Give the work up if it still runs. It is told so before its data ends: what is half written is taken away, never
-        taken for the whole."""
+        taken for the whole. On a lane it is killed: nothing more must come from it there."""
         if not self._ended.done():
-            self._signal(signal.SIGTERM)
+            self._signal(signal.SIGKILL if self._has_lane else signal.SIGTERM)
             self._loop.call_later(_GIVING_UP_S, self._signal, signal.SIGKILL)
         self.end_of_data()
         os.close(self._result_fd)

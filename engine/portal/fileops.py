@@ -65,7 +65,7 @@ async def write_chunks(session: GuestSession, header: wire.WriteHeader, chunks: 
     """Make a file of what `chunks` gives; how many bytes that was. What `chunks` raises is raised here, and the file is
     then what it was before."""
     failure: Exception | None = None
-    refused: asyncio.Future[object] | None = None
+    refused = asyncio.Event()
 
     async def messages() -> AsyncIterator[wire.WriteChunk]:
         nonlocal failure
@@ -73,7 +73,7 @@ async def write_chunks(session: GuestSession, header: wire.WriteHeader, chunks: 
         try:
             async for chunk in chunks:
                 for start in range(0, len(chunk), CHUNK_BYTES):
-                    if refused is not None and refused.done():
+                    if refused.is_set():
                         return
                     yield wire.WriteChunk(data=chunk[start : start + CHUNK_BYTES])
         except Exception as error:
@@ -83,14 +83,7 @@ async def write_chunks(session: GuestSession, header: wire.WriteHeader, chunks: 
 
     try:
         with translated("write"):
-            call = session.write(messages())
-            # The box sends its metadata early when it takes no more: a call that it ended while we still send would lose
-            # the reason in grpcio.
-            refused = asyncio.ensure_future(call.initial_metadata())
-            try:
-                reply = await call
-            finally:
-                refused.cancel()
+            reply = await session.write(messages(), heard=refused.set)
     except (asyncio.CancelledError, PortalError):
         if failure is not None:  # grpcio cancels a call whose requests fail, and keeps the reason to itself
             raise failure from None
