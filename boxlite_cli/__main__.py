@@ -1,6 +1,6 @@
 """`boxlite` and `python -m boxlite_cli`.
 
-`--version` is answered here, before anything else is imported.
+`--version`, `--help` and what a shell asks to complete a word are answered here, before anything else is imported.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import gc
 import os
 import sys
 
-from boxlite_cli.early import begin
-
 COLLECT_AFTER = 50_000
 """New objects between two collections of cyclic garbage: few commands make so many, and looking for it among all that
 was imported is a fifth of the time of a long list."""
+
+FRONT_PAGE_COLUMNS = 80
+"""The width that `front_page.txt` was made for."""
 
 
 def open_standard_streams() -> None:
@@ -33,6 +34,14 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
         sys.exit(print_version())
+    if arguments in ([], ["--help"], ["-h"], ["help"]) and print_front_page():
+        sys.exit(0)
+    if arguments[:1] == ["__complete"]:
+        from boxlite_cli.candidates import print_candidates
+
+        sys.exit(print_candidates(arguments[1:]))
+    from boxlite_cli.early import begin
+
     begin(arguments)
     gc.set_threshold(COLLECT_AFTER)
     from boxlite_cli.app import run
@@ -42,6 +51,26 @@ def main() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def print_front_page() -> bool:
+    """Print the help that is ready; False where it does not fit and has to be made."""
+    try:
+        columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(1).columns
+    except (OSError, ValueError):
+        columns = FRONT_PAGE_COLUMNS
+    if columns < FRONT_PAGE_COLUMNS:
+        return False
+    try:
+        with open(f"{os.path.dirname(__file__)}/front_page.txt", encoding="utf-8") as page:  # noqa: PTH120
+            sys.stdout.write(page.read())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(141)
+    except OSError:
+        return False
+    return True
 
 
 def print_version() -> int:

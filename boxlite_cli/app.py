@@ -7,6 +7,7 @@ load.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from boxlite_cli.command import (
     usage_error_class,
 )
 from boxlite_cli.output import print_lines
-from boxlite_cli.settings import GlobalOptions
+from boxlite_cli.settings import GlobalOptions, read_config
 
 PROGRAM = "boxlite"
 
@@ -32,7 +33,7 @@ Examples:
   boxlite exec -it web sh                          a shell in it
 
 A box gets {cpus} cpu, {memory} MiB of memory and a disk of up to {disk} GiB unless asked otherwise.
-`boxlite help COMMAND` says more about one command.
+`boxlite help COMMAND` says more about one command, `boxlite help topics` about the rest.
 """
 
 
@@ -47,6 +48,15 @@ class RootGroup(BoxliteGroup):
         if entry is None:
             return None
         return importlib.import_module(f"boxlite_cli.commands.{entry.module}").COMMAND
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if find_entry(args[0]) is None and not args[0].startswith("-"):
+            file = read_config(ctx.params.get("config"))
+            if file is not None and file.aliases:
+                from boxlite_cli.defaults import expand_alias
+
+                args = expand_alias(args, file.aliases) or args
+        return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         self.format_usage(ctx, formatter)
@@ -107,25 +117,52 @@ def run(arguments: Sequence[str]) -> int:
         failures.say("Error: given up")
         status = 1
     except usage_error_class() as error:
-        status = _say_what_is_wrong(error)
+        status = _say_what_is_wrong(error, as_json="--json" in arguments)
     except (BrokenPipeError, KeyboardInterrupt, failures.TerminatedBySignal) as error:
         status = failures.status_of(error)
     except Exception as error:
-        status = report_failure(error, GlobalOptions(), failure_status=1)
+        status = report_failure(error, GlobalOptions(json="--json" in arguments), failure_status=1)
     return failures.flush_output() or status
 
 
-def _say_what_is_wrong(error: Any) -> int:
-    """A wrong command line: one line of what, one of where help is."""
+def _say_what_is_wrong(error: Any, *, as_json: bool) -> int:
+    """A wrong command line: one line of what, one of where help is. Whether errors are wanted as JSON is guessed from
+    the words, as they could not be parsed."""
     path = error.ctx.command_path if error.ctx is not None else PROGRAM
     if type(error).__name__ == "NoArgsIsHelpError":
         failures.say(error.ctx.get_help())
     else:
-        failures.report_usage(_in_our_words(error), hint=f"see '{path} --help'")
+        habit = _habit(error)
+        message = _in_our_words(error).partition("; did you mean")[0] if habit else _in_our_words(error)
+        failures.report_usage(message, hint=habit or _usage_hint(error, path), as_json=as_json)
     return failures.USAGE_STATUS
 
 
+def _habit(error: Any) -> str | None:
+    """What to use instead of something that Docker or Podman has."""
+    from boxlite_cli.habits import hint_for_command, hint_for_flag
+
+    command = getattr(error, "unknown_command", None)
+    if command is not None and error.ctx is not None and error.ctx.parent is None:
+        return hint_for_command(command)
+    if hasattr(error, "possibilities") and error.ctx is not None:
+        path = " ".join(error.ctx.command_path.split()[1:])
+        return hint_for_flag(path.removeprefix("image ") if path == "image pull" else path, error.option_name)
+    return None
+
+
+def _usage_hint(error: Any, path: str) -> str:
+    """How the line should have looked, where arguments are missing or too many; else where to read it."""
+    if error.ctx is None or (getattr(error, "param", None) is None and "extra argument" not in str(error)):
+        return f"see '{path} --help'"
+    pieces = " ".join(error.ctx.command.collect_usage_pieces(error.ctx))
+    return f"usage: {path} {pieces}"
+
+
 def _in_our_words(error: Any) -> str:
+    extra = re.match(r"Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)", str(error.format_message()))
+    if extra is not None:
+        return f"{extra[1]!r} is more than this command takes"
     option = getattr(error, "option_name", None)
     near = getattr(error, "possibilities", None)
     if option is not None and hasattr(error, "possibilities"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from textwrap import dedent, indent
@@ -18,12 +19,22 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from boxlite_cli import failures
-from boxlite_cli.flags import spell_out_flags
+from boxlite_cli.flags import find_words, spell_out_flags
 from boxlite_cli.settings import SECTION as GLOBAL_SECTION
-from boxlite_cli.settings import GlobalOptions, Settings, probable_log_path, resolve_settings
+from boxlite_cli.settings import (
+    GlobalOptions,
+    Settings,
+    config_path,
+    probable_log_path,
+    read_config,
+    resolve_settings,
+)
 from engine.errors import BoxliteError
 
 _GLOBALS_KEY = "boxlite.globals"
+_CONFIG_ERROR_KEY = "boxlite.config-error"
+_FORMAT = "format_"
+"""What every command with a `--format FORMAT` calls it."""
 G = TypeVar("G")
 
 
@@ -31,20 +42,41 @@ class BoxliteCommand(TyperCommand):
     """One command. `failure_status` is what it exits with when it is we who fail, not the command it runs."""
 
     failure_status = 1
+    needs_settings = True
 
     def __init__(self, *args: Any, params: list[Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, params=_defaults_stand_in_the_help(params or []), **kwargs)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = spell_out_flags(args, self.params, interspersed=ctx.allow_interspersed_args)
+        self._apply_defaults(ctx, args)
         try:
             return super().parse_args(ctx, words)
         except usage_error_class() as error:
             error.ctx = error.ctx or ctx  # type: ignore[attr-defined]
             raise
 
+    def _apply_defaults(self, ctx: Any, args: list[str]) -> None:
+        """Let the configuration file's defaults stand in for those built in."""
+        configs, turned_off = find_words(args, self.params, interspersed=ctx.allow_interspersed_args)
+        given = configs[-1] if configs else given_globals(ctx).config
+        if config_path(given) is None or not ctx.info_name or "--help" in args:
+            return
+        try:
+            file = read_config(given)
+            if file is not None and (file.defaults or file.security):
+                from boxlite_cli.defaults import option_defaults
+
+                path = ctx.command_path.partition(" ")[2]
+                found = option_defaults(path, self.params, file, os.environ)
+                ctx.default_map = {name: value for name, value in found.items() if name not in turned_off}
+        except BoxliteError as error:
+            ctx.meta[_CONFIG_ERROR_KEY] = error
+
     def invoke(self, ctx: Any) -> Any:
         try:
+            if _CONFIG_ERROR_KEY in ctx.meta and self.needs_settings:
+                raise ctx.meta[_CONFIG_ERROR_KEY]
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, usage_error_class()):
             raise
@@ -108,9 +140,11 @@ def report_failure(
     if isinstance(error, BoxliteError):
         if status == failures.USAGE_STATUS and error.hint is None:
             error.hint = usage_hint
-        failures.report(error, debug=options.debug)
+        failures.report(error, debug=options.debug, as_json=options.json)
     else:
-        failures.report_unexpected(error, probable_log_path(options), debug=options.debug)
+        failures.report_unexpected(
+            error, probable_log_path(options), debug=options.debug, as_json=options.json
+        )
     return status
 
 
@@ -138,6 +172,9 @@ def as_command(
     )(flattened(function))
     command = cast(BoxliteCommand, typer.main.get_command(app))
     command.failure_status = failure_status
+    command.needs_settings = Settings in {
+        parameter.annotation for parameter in inspect.signature(function, eval_str=True).parameters.values()
+    }
     return command
 
 
@@ -153,7 +190,9 @@ class BoxliteGroup(TyperGroup):
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             near = get_close_matches(name, self.list_commands(ctx))[:2]
             guess = f"; did you mean {' or '.join(near)}?" if near else ""
-            ctx.fail(f"there is no command {name!r}{guess}")
+            error = usage_error_class()(f"there is no command {name!r}{guess}", ctx)
+            error.unknown_command = name  # type: ignore[attr-defined]
+            raise error
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -242,6 +281,8 @@ def flattened(function: Callable[..., int]) -> Callable[..., int]:
     def flat(ctx: typer.Context, **values: Any) -> int:
         options = outer.take(values).over(given_globals(ctx))
         keep_globals(ctx, options)
+        if options.json and _FORMAT in values and not (values[_FORMAT] or values.get("quiet")):
+            values[_FORMAT] = "json"
         arguments = {name: group.take(values) for name, group in groups.items()}
         if wants_settings:
             arguments[wants_settings] = resolve_settings(options)

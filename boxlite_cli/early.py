@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 STARTING = ("run", "start", "restart")
 SWITCHES = frozenset(
@@ -34,6 +34,8 @@ SWITCHES = frozenset(
         "--no-sig-proxy",
         "--cold-boot",
         "--debug",
+        "--json",
+        "--plan",
         "--attach",
         "-a",
     ]
@@ -71,11 +73,11 @@ def begin(arguments: Sequence[str]) -> None:
     """Spawn a shim if the command line looks like one that starts a box. Where that fails, the start says why."""
     words = iter(arguments)
     command = next((word for word in words if not word.startswith("-")), None)
-    if command not in STARTING or {"--help", "-h"} & set(arguments[:3]):
+    if command not in STARTING or {"--help", "-h"} & set(arguments[:3]) or "--plan" in arguments:
         return
     from engine.shim.spawn import spawn_shim
 
-    usual = command != "restart" and wants_usual_machine(words)
+    usual = command != "restart" and wants_usual_machine(words) and not is_configured(os.environ)
     try:
         _spawned.append(spawn_shim(_home() if usual else ""))
     except OSError:
@@ -97,6 +99,19 @@ def wants_usual_machine(words: Iterator[str]) -> bool:
                     next(words, None)
                 break
     return False
+
+
+def is_configured(environment: Mapping[str, str]) -> bool:
+    """Is there a configuration file that may ask for another home or machine? It is not parsed here."""
+    if environment.get("BOXLITE_CONFIG"):
+        return True
+    base = environment.get("XDG_CONFIG_HOME") or f"{environment.get('HOME', '')}/.config"
+    try:
+        with open(f"{base}/boxlite/config.yaml", "rb") as file:
+            text = file.read()
+    except OSError:
+        return False
+    return any(key in text for key in (b"home_dir", b"accel", b"security", b"defaults"))
 
 
 def _home() -> str:

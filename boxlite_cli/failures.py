@@ -81,9 +81,21 @@ def warn(text: str) -> None:
     say(f"Warning: {text}")
 
 
-def report(error: BoxliteError, *, debug: bool = False) -> None:
-    """Show an error of the engine."""
+def report(error: BoxliteError, *, debug: bool = False, as_json: bool = False) -> None:
+    """Show an error of the engine: lines for people, or one JSON object in a line."""
     message = str(error)
+    if as_json:
+        say_json(
+            code=error.code,
+            message=message,
+            hint=error.hint,
+            retryable=error.retryable,
+            box=error.box,
+            operation=error.operation,
+            cause=_cause_text(error.__cause__) or None,
+            log=error.log_path,
+        )
+        return
     say(f"Error: {message}")
     cause = _cause_text(error.__cause__)
     if cause and cause not in message:
@@ -96,6 +108,16 @@ def report(error: BoxliteError, *, debug: bool = False) -> None:
         say("".join(traceback.format_exception(error)).rstrip())
 
 
+def say_json(
+    *, code: str, message: str, hint: str | None = None, retryable: bool = False, **more: str | None
+) -> None:
+    """One error for programs. `code` is stable; `retryable`: the same call may work later."""
+    import json
+
+    document = {"code": code, "message": message, "hint": hint, "retryable": retryable, **more}
+    say(json.dumps({"error": document}, ensure_ascii=False))
+
+
 def _cause_text(cause: BaseException | None) -> str:
     """The foreign error behind one of ours, in a line."""
     if isinstance(cause, OSError) and cause.strerror:
@@ -106,14 +128,21 @@ def _cause_text(cause: BaseException | None) -> str:
     return "" if "\n" in text else text  # a library's dump of its state explains nothing
 
 
-def report_usage(message: str, *, hint: str) -> None:
+def report_usage(message: str, *, hint: str, as_json: bool = False) -> None:
+    if as_json:
+        say_json(code="invalid_argument", message=message, hint=hint)
+        return
     say(f"Error: {message}")
     say(f"Hint: {hint}")
 
 
-def report_unexpected(error: BaseException, log_path: Path, *, debug: bool) -> None:
+def report_unexpected(error: BaseException, log_path: Path, *, debug: bool, as_json: bool = False) -> None:
     """Show an error that nobody foresaw: one line, and the traceback in the log."""
     text = "".join(traceback.format_exception(error))
+    if as_json:
+        log = str(log_path) if _append(log_path, text) else None
+        say_json(code="internal", message=f"internal error: {type(error).__name__}: {error}", log=log)
+        return
     say(f"Error: internal error: {type(error).__name__}: {error}".rstrip(": "))
     if debug:
         say(text.rstrip())

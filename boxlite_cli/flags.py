@@ -33,6 +33,32 @@ def spell_out_flags(arguments: Sequence[str], params: Sequence[Any], *, interspe
     return spelled
 
 
+def find_words(
+    arguments: Sequence[str], params: Sequence[Any], *, interspersed: bool
+) -> tuple[list[str], set[str]]:
+    """The values of `--config`, the last one last, and the names of flags that are turned off (`--init=false`), of the
+    words that the parser will take for options of the command itself."""
+    options = {name: param for param in params for name in (*param.opts, *param.secondary_opts)}
+    words, configs, off = list(arguments), [], set()
+    while words:
+        word = words.pop(0)
+        is_option = word.startswith("-") and len(word) > 1
+        if word == "--" or not (is_option or interspersed):
+            break
+        name, equals, value = word.partition("=")
+        param = options.get(name)
+        if equals and param is not None:
+            if name == "--config":
+                configs.append(value)
+            elif _is_flag(param) and value.lower() in _FALSE:
+                off.add(param.name)
+        elif is_option and words and _takes_next_word(word, options):
+            value = words.pop(0)
+            if name == "--config":
+                configs.append(value)
+    return configs, off
+
+
 def _spell(param: Any, name: str, value: str, word: str) -> list[str]:
     if value in _TRUE:
         return [name]

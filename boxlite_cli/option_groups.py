@@ -79,6 +79,10 @@ class NetworkOptions:
     publish_all: Annotated[
         bool, flag("--publish-all", "-P", help="Publish every port the image exposes.")
     ] = False
+    expose: Annotated[
+        list[str],
+        text("--expose", metavar="PORT[/udp]", help="Count as exposed by the image, for -P; repeatable."),
+    ] = field(default_factory=list)
     allow_net: Annotated[
         list[str],
         text(

@@ -32,6 +32,7 @@ from engine.model import (
     HealthCheck,
     NetworkMode,
     NetworkSpec,
+    PortSpec,
     PullPolicy,
     RestartKind,
     RestartPolicy,
@@ -76,7 +77,7 @@ def build_box_spec(
         memory_mib=parsers.parse_memory_mib(memory) if memory else DEFAULT_MEMORY_MIB,
         disk_size_gb=_optional(parsers.parse_disk_size_gb, options.resources.disk_size),
         network=_network(options.network),
-        ports=tuple(port for word in options.network.publish for port in parsers.parse_ports(word)),
+        ports=_ports(options.network),
         secrets=_secrets(options.network.secret),
         publish_all=options.network.publish_all,
         volumes=_volumes(options.files),
@@ -202,6 +203,20 @@ def _secrets(words: Sequence[str]) -> tuple[SecretSpec, ...]:
     from boxlite_cli.secrets import parse_secret
 
     return tuple(parse_secret(word).spec for word in words)
+
+
+def _ports(options: NetworkOptions) -> tuple[PortSpec, ...]:
+    """Those published, and with -P those that are to count as exposed."""
+    published = [port for word in options.publish for port in parsers.parse_ports(word)]
+    exposed = [port for word in options.expose for port in parsers.parse_ports(word)]
+    for port in exposed:
+        if port.host_port:
+            raise InvalidArgumentError(
+                f"exposed port {port.box_port} has a port of the host", hint="use -p to publish it there"
+            )
+    taken = {(port.box_port, port.protocol) for port in published}
+    more = [port for port in exposed if (port.box_port, port.protocol) not in taken]
+    return (*published, *(more if options.publish_all else ()))
 
 
 def _volumes(options: FileOptions) -> tuple[VolumeSpec, ...]:

@@ -1,17 +1,19 @@
 """What commands print: tables, JSON, YAML, templates or bare ids, each in one place.
 
-Data goes to stdout, everything else to stderr. A table is drawn by rich where stdout is a terminal; elsewhere it is plain
-aligned columns, two spaces apart, without colour, whose order never changes.
+Data goes to stdout, everything else to stderr. A table is aligned columns, two spaces apart, whose order never changes; on a
+terminal with colours (`styling`), and folded where it would be too wide.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from boxlite_cli.styling import BOLD, RESET, RICH_NAMES, code_of, console, wants_color
 from engine.errors import InvalidArgumentError
 
 
@@ -80,10 +82,26 @@ def print_rows(
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    if sys.stdout.isatty():
+    """On a terminal as wide as it is, with colours where they are wanted; elsewhere as it comes."""
+    lines = aligned([headings, *rows])
+    if sys.stdout.isatty() and max(map(len, lines)) > shutil.get_terminal_size().columns:
         _print_rich_table(headings, rows)
+    elif wants_color(sys.stdout):
+        print_lines(_coloured(lines, [headings, *rows]))
     else:
-        print_lines(aligned([headings, *rows]))
+        print_lines(lines)
+
+
+def _coloured(lines: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The heading bold, words that matter in their colour. Made here: rich takes longer to load than a list to show."""
+    coloured = [f"{BOLD}{lines[0]}{RESET}"]
+    for line, row in zip(lines[1:], rows[1:], strict=True):
+        for cell in row:
+            code = code_of(cell)
+            if code:
+                line = line.replace(cell, f"\x1b[{code}m{cell}{RESET}", 1)
+        coloured.append(line)
+    return coloured
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -95,7 +113,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _print_rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
+    """A table that is wider than the terminal: cells are folded."""
     from rich.table import Table
     from rich.text import Text
 
@@ -103,15 +121,8 @@ def _print_rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
     for index, heading in enumerate(headings):
         table.add_column(heading, no_wrap=index == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
-    Console(highlight=False).print(table)
-
-
-def _style(cell: str) -> str:
-    word = cell.partition(" ")[0]
-    return {"running": "green", "ok": "green", "failed": "red", "warning": "yellow", "paused": "yellow"}.get(
-        word, ""
-    )
+        table.add_row(*(Text(cell, style=RICH_NAMES.get(code_of(cell), "")) for cell in row))
+    console().print(table)
 
 
 def print_template(

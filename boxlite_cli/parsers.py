@@ -21,6 +21,7 @@ from engine.model import MAX_CPUS, PortSpec, Protocol, RestartKind, RestartPolic
 if TYPE_CHECKING:
     from engine.runtime.network import ListenAddress
 
+VALUES_HINT = "see 'boxlite help values'"
 KIB = 1024
 MIB = KIB**2
 GIB = KIB**3
@@ -42,7 +43,9 @@ def parse_size(text: str, *, bare_unit: int = 1) -> int:
     word = text.strip()
     match = _SIZE_PATTERN.fullmatch(word)
     if match is None:
-        raise InvalidArgumentError(f"size {text!r} is not a number with an optional unit b, k, m, g or t")
+        raise InvalidArgumentError(
+            f"size {text!r} is not a number with an optional unit b, k, m, g or t", hint=VALUES_HINT
+        )
     number, unit = match.groups()
     factor = bare_unit if word == number else _SIZE_UNITS.get(unit.lower(), 1)
     return round(float(number) * factor) if "." in number else int(number) * factor
@@ -81,7 +84,9 @@ def parse_duration(text: str) -> float:
         return float(word)
     parts = _DURATION_PATTERN.findall(word)
     if not parts or "".join(number + unit for number, unit in parts) != word:
-        raise InvalidArgumentError(f"duration {text!r} is not seconds or a number with ms, s, m, h or d")
+        raise InvalidArgumentError(
+            f"duration {text!r} is not seconds or a number with ms, s, m, h or d", hint=VALUES_HINT
+        )
     return sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts)
 
 
@@ -117,7 +122,7 @@ def parse_ports(text: str) -> tuple[PortSpec, ...]:
     host_ip, rest = _split_address(address_and_ports, wrong)
     host_word, colon, box_word = rest.rpartition(":")
     if ":" in host_word:
-        raise InvalidArgumentError(f"{wrong}: not of the form [IP:][HOST:]BOX[/tcp|/udp]")
+        raise InvalidArgumentError(f"{wrong}: not of the form [IP:][HOST:]BOX[/tcp|/udp]", hint=VALUES_HINT)
     box_ports = _port_range(box_word, wrong)
     host_ports = _port_range(host_word, wrong) if colon and host_word else None
     if host_ports is not None and len(host_ports) != len(box_ports):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from boxlite_cli.failures import say, warn
 from boxlite_cli.humane import size_text
+from boxlite_cli.styling import console, may_draw
 from engine.progress import Progress
 
 if TYPE_CHECKING:
@@ -25,13 +26,20 @@ TITLES = {
     "layer": "",
     "note": "",
     "copy": "copying",
+    "load": "loading",
+    "save": "saving",
     "base": "building the disk",
     "template": "preparing the machine (once for this shape)",
     "guest-image": "building the guest system (once)",
 }
 """Stages worth showing; the others pass in a moment. A "warning" is always shown, and stays."""
 
+TRANSFERS = ("pull", "layer", "copy", "load", "save")
+"""Stages that count bytes."""
+LIVE_ONLY = ("copy", "load", "save")
+"""Stages that are worth nothing in a log: who asked for them knows."""
 LINE_INTERVAL_S = 5.0
+RATE_AFTER_S = 1.0
 
 
 class Display(Protocol):
@@ -45,7 +53,7 @@ def progress_display(*, quiet: bool = False) -> Iterator[Display]:
     display: Display
     if quiet:
         display = NoDisplay()
-    elif sys.stderr.isatty():
+    elif may_draw(sys.stderr):
         display = LiveDisplay()
     else:
         display = LineDisplay()
@@ -78,7 +86,9 @@ class LineDisplay:
             warn(progress.message)
             return
         with self._lock:
-            if self._closed or progress.stage not in TITLES or not self._is_due(progress):
+            if self._closed or progress.stage not in TITLES or progress.stage in LIVE_ONLY:
+                return
+            if not self._is_due(progress):
                 return
         say(_line(progress))
 
@@ -104,6 +114,7 @@ class LiveDisplay:
     def __init__(self) -> None:
         self._rich: RichProgress | None = None
         self._tasks: dict[tuple[str, str], TaskID] = {}
+        self._begun: dict[tuple[str, str], tuple[float, int]] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -119,12 +130,13 @@ class LiveDisplay:
             key = (progress.stage, progress.item)
             if key not in self._tasks:
                 self._tasks[key] = rich.add_task(_title(progress), total=progress.total, amount="")
+                self._begun[key] = (time.monotonic(), progress.done)
             rich.update(
                 self._tasks[key],
                 completed=progress.done,
                 total=progress.total,
                 description=_title(progress),
-                amount=_amount(progress),
+                amount=_amount(progress) + _rate(progress, *self._begun[key]),
             )
 
     def close(self) -> None:
@@ -144,7 +156,6 @@ class LiveDisplay:
 
     def _started(self) -> RichProgress:
         if self._rich is None:
-            from rich.console import Console
             from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as RichProgress
 
@@ -153,7 +164,7 @@ class LiveDisplay:
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[amount]}", markup=False),
                 TimeElapsedColumn(),
-                console=Console(stderr=True),
+                console=console(stderr=True),
                 transient=True,
             )
             self._rich.start()
@@ -168,10 +179,21 @@ def _title(progress: Progress) -> str:
 
 
 def _amount(progress: Progress) -> str:
-    if progress.stage not in ("pull", "layer", "copy") or not progress.done:
+    if progress.stage not in TRANSFERS or not progress.done:
         return ""
     total = f" of {size_text(progress.total)}" if progress.total and not progress.is_last else ""
     return f"{size_text(progress.done)}{total}"
+
+
+def _rate(progress: Progress, begun: float, first: int) -> str:
+    """`, 12 MiB/s, 5 s left`, once there is something to tell it by."""
+    elapsed = time.monotonic() - begun
+    moved = progress.done - first
+    if progress.stage not in TRANSFERS or progress.is_last or elapsed < RATE_AFTER_S or not moved:
+        return ""
+    rate = moved / elapsed
+    left = "" if not progress.total else f", {(progress.total - progress.done) / rate:.0f} s left"
+    return f", {size_text(round(rate))}/s{left}"
 
 
 def _line(progress: Progress) -> str:

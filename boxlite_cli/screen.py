@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from boxlite_cli.output import aligned, print_lines
+from boxlite_cli.styling import may_draw
 
 
 class Screen(Protocol):
@@ -16,7 +18,7 @@ class Screen(Protocol):
 
 @contextlib.contextmanager
 def screen_or_lines() -> Iterator[Screen]:
-    if not sys.stdout.isatty():
+    if not may_draw(sys.stdout):
         yield _Lines()
         return
     hide, show = "\x1b[?25l", "\x1b[?25h"
@@ -37,18 +39,23 @@ class _Lines:
 
 class _Terminal:
     """Writes each picture over the one before in a single write, erasing to the end of a line only what is longer than
-    the new one: nothing is ever blank in between, so nothing flickers (ECMA-48: CUU, EL, ED)."""
+    the new one: nothing is ever blank in between, so nothing flickers (ECMA-48: CUU, EL, ED). After a change of size the
+    terminal has folded the lines anew, nobody knows where: then everything is drawn afresh from the top."""
 
     def __init__(self) -> None:
         self._height = 0
+        self._size: tuple[int, int] | None = None
 
     def show(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        import shutil
-
-        columns, lines = shutil.get_terminal_size()
-        picture = [line[:columns] for line in aligned([headings, *rows])][: max(lines - 1, 1)]
-        up = f"\x1b[{self._height}A" if self._height else ""
-        body = "".join(f"{line}\x1b[K\n" for line in picture)
-        sys.stdout.write(f"\r{up}{body}\x1b[J")
+        size = shutil.get_terminal_size()
+        sys.stdout.write(self.picture(aligned([headings, *rows]), size.columns, size.lines))
         sys.stdout.flush()
-        self._height = len(picture)
+
+    def picture(self, lines: Sequence[str], columns: int, height: int) -> str:
+        """What to send so that the lines, as far as they fit, are all that is seen of this and earlier pictures."""
+        shown = [line[:columns] for line in lines][: max(height - 1, 1)]
+        start = f"\r\x1b[{self._height}A" if self._height else "\r"
+        if self._size not in (None, (columns, height)):
+            start = "\x1b[2J\x1b[H"
+        self._size, self._height = (columns, height), len(shown)
+        return start + "".join(f"{line}\x1b[K\n" for line in shown) + "\x1b[J"

@@ -13,7 +13,12 @@ AT_ONCE = 4
 
 
 async def for_each(
-    refs: Sequence[str], act: Callable[[str], Awaitable[str]], *, at_once: int = AT_ONCE, debug: bool = False
+    refs: Sequence[str],
+    act: Callable[[str], Awaitable[str]],
+    *,
+    at_once: int = AT_ONCE,
+    debug: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Act on all boxes, a few at a time, and print what `act` returns for each, in the order they were named."""
     turn = asyncio.Semaphore(at_once)
@@ -29,7 +34,7 @@ async def for_each(
             try:
                 print_lines([await task])
             except BoxliteError as error:
-                failures.report(error, debug=debug)
+                failures.report(error, debug=debug, as_json=as_json)
                 status = 1
     finally:
         for task in tasks:

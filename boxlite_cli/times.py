@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from boxlite_cli.parsers import parse_duration
+from boxlite_cli.parsers import VALUES_HINT, parse_duration
 from engine.errors import InvalidArgumentError
 from engine.model import utc_now
 
@@ -20,7 +20,8 @@ def parse_time(word: str, now: datetime | None = None) -> datetime:
         return (now or utc_now()) - timedelta(seconds=parse_duration(word))
     except (ValueError, OverflowError, InvalidArgumentError):
         raise InvalidArgumentError(
-            f"time {word!r} is neither a time like 2025-01-31T08:00:00Z nor a while ago like 10m"
+            f"time {word!r} is neither a time like 2025-01-31T08:00:00Z nor a while ago like 10m",
+            hint=VALUES_HINT,
         ) from None
 
 

@@ -59,7 +59,7 @@ def box_object(record: BoxRecord) -> dict[str, Any]:
         "Config": _config(record),
         "Lifecycle": _lifecycle(record),
         "Network": _network(record),
-        "Mounts": [_mount(volume) for volume in spec.volumes],
+        "Mounts": [mount_object(volume) for volume in spec.volumes],
         "Security": asdict(spec.security) | {"env_allowlist": list(spec.security.env_allowlist)},
         "TimingsMs": {key.removesuffix("_ms"): value for key, value in asdict(state.timings).items()},
     }
@@ -158,7 +158,8 @@ def _network(record: BoxRecord) -> dict[str, Any]:
     }
 
 
-def _mount(volume: VolumeSpec) -> dict[str, Any]:
+def mount_object(volume: VolumeSpec) -> dict[str, Any]:
+    """One volume of a box."""
     return {
         "Type": str(volume.kind),
         "Source": volume.source,

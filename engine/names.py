@@ -1,6 +1,8 @@
-"""Names of boxes: the check of a given one, and readable made-up ones (`amber_heron`)."""
+"""Names of boxes: the check of a given one, readable made-up ones (`amber_heron`), and which one was perhaps meant."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from engine.errors import InvalidArgumentError
 from engine.model import NAME_PATTERN
@@ -45,3 +47,11 @@ def made_up_name(attempt: int = 0) -> str:
 
     name = f"{secrets.choice(ADJECTIVES)}_{secrets.choice(NOUNS)}"
     return name if attempt < 3 else f"{name}_{secrets.randbelow(10_000)}"
+
+
+def did_you_mean(word: str, names: Iterable[str], otherwise: str) -> str:
+    """The hint for a name that is nobody's: the nearest one that is somebody's, in front of what else to do."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(names), n=1, cutoff=0.6)
+    return f"did you mean {near[0]}? {otherwise}" if near else otherwise

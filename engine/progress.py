@@ -9,7 +9,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """One step of some work. `stage` is a short word ("pull", "layer", "base", "template", "guest-image", "start", or "note"
-    for something worth knowing, "warning" for what must be seen); `item` names what (a digest, a shape); `total` None: not known. `message` is one line for
+    for something worth knowing, "warning" for what must be seen, "debug" for what --debug
+    shows); `item` names what (a digest, a shape); `total` None: not known. `message` is one line for
     people. The last step of a "layer" or a "pull" is the one whose `done` is its `total`."""
 
     stage: str

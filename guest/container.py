@@ -16,7 +16,7 @@ from guest.crun import Crun
 from guest.device_filter import DeviceFilter
 from guest.devices import find_devices, find_disk
 from guest.errors import GuestError, from_os_error
-from guest.imagefiles import check_working_dir, find_image_user
+from guest.imagefiles import check_working_dir, find_image_user, is_mounted
 from guest.init_process import with_init_process
 from guest.mounts import MS_NOATIME, MS_NODEV, MS_NOSUID, freeze, mount, sync_file_system, thaw, unmount
 from guest.oci import (
@@ -38,6 +38,7 @@ from guest.rootfs import (
 )
 from guest.sessions import Ending, Execution, Sessions
 from guest.trust import trust
+from guest.users import User
 from guest.wire.constants import BOX_DISK_SERIAL, MAIN_EXECUTION, SHARE_TAG
 
 _CLIENTS_DRAIN_S = 5.0
@@ -151,7 +152,8 @@ class Container:
         try:
             if request.create_working_dir:
                 make_directories_in_root(root_fd, request.working_dir)
-            check_working_dir(root_fd, request.working_dir)
+            if not is_mounted(request.working_dir, request):
+                check_working_dir(root_fd, request.working_dir)
             user = find_image_user(root_fd, request.user)
             trusted = trust(root_fd, request.ca_certificates, request.env)
             machine_id = exists_in_root(root_fd, "/etc")
@@ -395,6 +397,17 @@ class Container:
         """A process whose mount namespace and root are the container's view of files."""
         await self._until_running()
         return self.main.pid
+
+    def user(self, spec: str) -> User:
+        """Who `name|uid[:group|gid]` is in the container now; empty: whom its commands run as. Raises GuestError."""
+        assert self._process is not None
+        if not spec:
+            return self._process.user
+        root_fd = os.open(f"/proc/{self.main.pid}/root", os.O_PATH | os.O_DIRECTORY)
+        try:
+            return find_image_user(root_fd, spec)
+        finally:
+            os.close(root_fd)
 
     # ------------------------------------------------------------ the disk
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guest.errors import GuestError
+from guest.requests import ContainerRequest
 from guest.rootfs import is_directory_in_root, read_in_root
 from guest.users import User, find_user
 
@@ -14,6 +15,13 @@ def check_working_dir(root_fd: int, path: str) -> None:
             f'working directory "{path}" does not exist in the image',
             hint="name a directory the image has, or make it in the image",
         )
+
+
+def is_mounted(path: str, request: ContainerRequest) -> bool:
+    """Does the path lie in a volume? Then it is not the image that has to have it."""
+    targets = [bind.target.rstrip("/") for bind in request.binds]
+    targets += [tmpfs.target.rstrip("/") for tmpfs in request.tmpfs]
+    return any(path == target or path.startswith(f"{target}/") for target in targets)
 
 
 def find_image_user(root_fd: int, user: str) -> User:

@@ -14,6 +14,12 @@ from boxlite_cli.session import Holding, exit_code, hold, run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.terminal import is_terminal
 
+EXAMPLES = """
+  boxlite attach shell
+  boxlite attach --no-stdin web
+  boxlite attach --detach-keys ctrl-x shell
+"""
+
 
 def attach(
     box: Annotated[str, typer.Argument(metavar="BOX")],
@@ -53,4 +59,4 @@ async def _attach(
     return 0 if status is None else exit_code(status)
 
 
-COMMAND = as_command(attach, "attach", examples="boxlite attach shell\nboxlite attach web 3f9c2a")
+COMMAND = as_command(attach, "attach", examples=EXAMPLES)

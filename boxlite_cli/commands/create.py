@@ -20,6 +20,7 @@ from engine.model import BoxSpec, PullPolicy, SecretSource
 EXAMPLES = """
   boxlite create --name web -p 8080:80 nginx
   boxlite create --name shell alpine:3.20          started by the first `boxlite exec shell …`
+  boxlite create --auto-delete 1h alpine:3.20 sleep 60
 """
 
 

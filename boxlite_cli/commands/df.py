@@ -14,6 +14,13 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.model import DiskUsage
 
+EXAMPLES = """
+  boxlite df
+  boxlite df --format json
+  boxlite df --format 'table {{.Type}}\\t{{.Reclaimable}}'
+"""
+
+
 COLUMNS = ("Type", "Total", "Active", "Size", "Reclaimable")
 HEADINGS = {
     "Type": "TYPE",
@@ -33,7 +40,7 @@ def df(
 ) -> int:
     """Show what images, disks, machines and boxes take on disk.
 
-    RECLAIMABLE is what `boxlite gc`, `boxlite prune` or `boxlite system prune -a` would free.
+    RECLAIMABLE is what `boxlite gc`, `boxlite prune`, `boxlite system prune -a` or `boxlite volume prune -a` would free.
     """
     return run_async(_df(settings, format_))
 
@@ -68,7 +75,7 @@ def _row(usage: DiskUsage) -> dict[str, Any]:
 
 
 def make_command() -> Any:
-    return as_command(df, "df", examples="boxlite df\nboxlite df --format json")
+    return as_command(df, "df", examples=EXAMPLES)
 
 
 COMMAND = make_command()

@@ -13,6 +13,12 @@ from boxlite_cli.pruning import say_freed
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 
+EXAMPLES = """
+  boxlite gc --dry-run
+  boxlite gc
+  boxlite gc --home /srv/boxes
+"""
+
 
 def gc(
     settings: Settings,
@@ -35,4 +41,4 @@ async def _gc(settings: Settings, dry_run: bool) -> int:
     return 0
 
 
-COMMAND = as_command(gc, "gc", examples="boxlite gc --dry-run")
+COMMAND = as_command(gc, "gc", examples=EXAMPLES)

@@ -9,7 +9,7 @@ import typer
 from boxlite_cli import output
 from boxlite_cli.command import as_command, as_group
 from boxlite_cli.commands import images, import_image, load, pull, rmi, save, tag
-from boxlite_cli.failures import say
+from boxlite_cli.failures import report
 from boxlite_cli.humane import size_text
 from boxlite_cli.image_listing import ImageFilters, parse_image_filters, select_images
 from boxlite_cli.output import Format
@@ -18,6 +18,27 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.views import HISTORY_HEADINGS, history_object, history_row, image_object
 from engine.errors import ImageNotFoundError
+
+PRUNE_EXAMPLES = """
+  boxlite image prune --dry-run
+  boxlite image prune -a --filter until=720h
+  boxlite image prune -f
+"""
+
+
+HISTORY_EXAMPLES = """
+  boxlite image history alpine:3.20
+  boxlite image history --no-trunc alpine:3.20
+  boxlite image history --format json alpine:3.20
+"""
+
+
+INSPECT_EXAMPLES = """
+  boxlite image inspect alpine:3.20
+  boxlite image inspect -f '{{.Config.Cmd}}' alpine:3.20
+  boxlite image inspect --format yaml alpine:3.20
+"""
+
 
 PRUNE_FILTERS = ("until", "label", "reference")
 HISTORY_COLUMNS = ("ID", "CreatedAt", "CreatedBy", "Size", "Comment")
@@ -52,7 +73,7 @@ async def _inspect(settings: Settings, names: list[str], how: tuple[Format, str]
     else:
         output.print_document(how[0], objects)
     for failure in missing:
-        say(f"Error: {failure}")
+        report(failure, debug=settings.debug, as_json=settings.json)
     return 1 if missing else 0
 
 
@@ -135,9 +156,9 @@ COMMAND = as_group(
     "Look at images and clean them up",
     {
         "ls": images.COMMAND,
-        "inspect": as_command(inspect, "inspect", examples="boxlite image inspect alpine:3.20"),
-        "history": as_command(history, "history", examples="boxlite image history --no-trunc alpine:3.20"),
-        "prune": as_command(prune, "prune", examples="boxlite image prune -a --filter until=720h"),
+        "inspect": as_command(inspect, "inspect", examples=INSPECT_EXAMPLES),
+        "history": as_command(history, "history", examples=HISTORY_EXAMPLES),
+        "prune": as_command(prune, "prune", examples=PRUNE_EXAMPLES),
         "pull": pull.COMMAND,
         "tag": tag.COMMAND,
         "rm": rmi.COMMAND,

@@ -22,6 +22,7 @@ from engine.model import ImageConfig
 EXAMPLES = """
   boxlite import rootfs.tar localhost/mine:1
   tar -C rootfs -c . | boxlite import -c 'CMD ["/bin/sh"]' -c 'ENV LANG=C.UTF-8' - localhost/mine:1
+  boxlite import -m 'first import' - localhost/mine:2 < rootfs.tar
 """
 
 

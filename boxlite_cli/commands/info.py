@@ -13,6 +13,12 @@ from boxlite_cli.output import Format
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 
+EXAMPLES = """
+  boxlite info
+  boxlite info --format json
+  boxlite info --format '{{.boxesRunning}}'
+"""
+
 
 def info(
     settings: Settings,
@@ -48,4 +54,4 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-COMMAND = as_command(info, "info", examples="boxlite info\nboxlite info --format json")
+COMMAND = as_command(info, "info", examples=EXAMPLES)

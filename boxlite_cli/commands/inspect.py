@@ -8,12 +8,12 @@ import typer
 
 from boxlite_cli import output
 from boxlite_cli.command import as_command
-from boxlite_cli.failures import say
+from boxlite_cli.failures import report
 from boxlite_cli.output import Format
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.views import box_object, image_object
-from engine.errors import ImageNotFoundError, InvalidArgumentError, NotFoundError
+from engine.errors import BoxliteError, ImageNotFoundError, InvalidArgumentError, NotFoundError
 from engine.model import BoxRecord
 from engine.runtime.jail_record import find_jail
 
@@ -61,24 +61,23 @@ async def _inspect(
     settings: Settings, refs: list[str], kind: str | None, size: bool, how: tuple[Format, str]
 ) -> int:
     objects: list[dict[str, Any]] = []
-    missing: list[str] = []
+    missing: list[BoxliteError] = []
     async with settings.open_runtime() as runtime:
         if not refs:
             newest = (await runtime.list_boxes(all=True))[:1]
             objects = [await _box(runtime, record, size) for record in newest]
-            missing = [] if newest else ["there is no box yet"]
+            missing = [] if newest else [NotFoundError("there is no box yet", hint="boxlite run IMAGE")]
         for ref in refs:
-            found = await _find(runtime, ref, kind, size)
-            if found is None:
-                missing.append(f"no such {kind or 'box'}: {ref}")
-            else:
-                objects.append(found)
+            try:
+                objects.append(await _get(runtime, ref, kind, size))
+            except (NotFoundError, ImageNotFoundError) as error:
+                missing.append(error)
     if how[0] is Format.TEMPLATE:
         output.print_template(how[1], objects, headings={})
     else:
         output.print_document(how[0], objects)
     for complaint in missing:
-        say(f"Error: {complaint}")
+        report(complaint, debug=settings.debug, as_json=settings.json)
     return 1 if missing else 0
 
 
@@ -95,16 +94,22 @@ async def _box(runtime: Runtime, record: BoxRecord, size: bool) -> dict[str, Any
     }
 
 
-async def _find(runtime: Runtime, ref: str, kind: str | None, size: bool) -> dict[str, Any] | None:
-    record = await runtime.find(ref) if kind != "image" else None
-    if record is not None:
-        return await _box(runtime, record, size)
-    if kind == "box":
-        return None
-    try:
+async def _get(runtime: Runtime, ref: str, kind: str | None, size: bool) -> dict[str, Any]:
+    """Raises NotFoundError, for an image ImageNotFoundError."""
+    if kind == "image":
         return image_object(await runtime.images.get(ref))
-    except (NotFoundError, ImageNotFoundError):
-        return None
+    try:
+        return await _box(runtime, await runtime.get(ref), size)
+    except NotFoundError as no_box:
+        if kind == "box":
+            raise
+        try:
+            return image_object(await runtime.images.get(ref))
+        except ImageNotFoundError as no_image:
+            hint = no_image.hint or ""
+            if hint.startswith("did you mean") and not (no_box.hint or "").startswith("did you mean"):
+                no_box.hint = hint
+            raise no_box from None
 
 
 COMMAND = as_command(inspect, "inspect", examples=EXAMPLES)

@@ -12,6 +12,12 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.targets import for_each
 
+EXAMPLES = """
+  boxlite kill web
+  boxlite kill -s HUP web
+  boxlite kill -s USR1 web db
+"""
+
 
 def kill(
     boxes: Annotated[list[str], typer.Argument(metavar="BOX…")],
@@ -34,7 +40,7 @@ async def _kill(settings: Settings, boxes: list[str], signum: int) -> int:
             await runtime.kill(ref, signum)
             return ref
 
-        return await for_each(boxes, act, debug=settings.debug)
+        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
-COMMAND = as_command(kill, "kill", examples="boxlite kill web\nboxlite kill -s HUP web")
+COMMAND = as_command(kill, "kill", examples=EXAMPLES)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, cast
 
 import typer
 
 from boxlite_cli.command import as_command
+from boxlite_cli.counting import CountedStream
 from boxlite_cli.output import print_lines
 from boxlite_cli.progress import progress_display
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.errors import InvalidArgumentError
+from engine.progress import ProgressSink
 
 LOCAL_STORES = ("docker-daemon:", "containers-storage:")
 EXAMPLES = """
@@ -51,7 +55,8 @@ async def _load(settings: Settings, word: str, platform: str | None, quiet: bool
             if word.startswith(LOCAL_STORES):
                 images = [await runtime.images.pull(word, platform=platform)]
             else:
-                images = list(await runtime.images.load(_archive(word), platform=platform))
+                with _archive(word, display.show) as archive:
+                    images = list(await runtime.images.load(archive, platform=platform))
     print_lines(
         f"Loaded image: {image.reference}" if image.names else f"Loaded image ID: {image.config_digest}"
         for image in images
@@ -59,18 +64,30 @@ async def _load(settings: Settings, word: str, platform: str | None, quiet: bool
     return 0
 
 
-def _archive(word: str) -> Path | IO[bytes]:
+@contextlib.contextmanager
+def _archive(word: str, progress: ProgressSink) -> Iterator[Path | IO[bytes]]:
+    """What to load: a directory as it is, a file or standard input as a stream that tells how far it was read."""
     if word == "-":
         if sys.stdin.isatty():
             raise InvalidArgumentError(
                 "there is no archive on standard input, which is a terminal",
                 hint="name a file, or pipe one in",
             )
-        return sys.stdin.buffer
+        yield cast("IO[bytes]", CountedStream(sys.stdin.buffer, progress, stage="load", item="images"))
+        return
     path = Path(word).expanduser()
     if not path.exists():
         raise InvalidArgumentError(f"the archive {word} is not there")
-    return path
+    if not path.is_file():
+        yield path
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InvalidArgumentError(f"the archive {word} cannot be read: {error.strerror}") from error
+    with file:
+        total = path.stat().st_size
+        yield cast("IO[bytes]", CountedStream(file, progress, stage="load", item=path.name, total=total))
 
 
 COMMAND = as_command(load, "load", examples=EXAMPLES)

@@ -16,6 +16,7 @@ from engine.errors import InvalidArgumentError
 EXAMPLES = """
   boxlite login ghcr.io
   echo "$TOKEN" | boxlite login --username me --password-stdin ghcr.io
+  boxlite login -u me registry.example.com:5000
 """
 
 

@@ -11,6 +11,12 @@ from boxlite_cli.failures import say
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 
+EXAMPLES = """
+  boxlite logout
+  boxlite logout ghcr.io
+  boxlite logout registry.example.com:5000
+"""
+
 
 def logout(
     settings: Settings,
@@ -30,4 +36,4 @@ async def _logout(settings: Settings, registry: str) -> int:
     return 0
 
 
-COMMAND = as_command(logout, "logout", examples="boxlite logout ghcr.io")
+COMMAND = as_command(logout, "logout", examples=EXAMPLES)

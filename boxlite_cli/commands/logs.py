@@ -20,6 +20,7 @@ from engine.model import BoxRecord, LogRecord
 EXAMPLES = """
   boxlite logs -f web
   boxlite logs --since 10m --timestamps web
+  boxlite logs -n 20 web
 """
 
 

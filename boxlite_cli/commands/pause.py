@@ -11,6 +11,12 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.targets import for_each
 
+EXAMPLES = """
+  boxlite pause web
+  boxlite pause web db
+  boxlite pause $(boxlite ls -q)
+"""
+
 
 def pause(boxes: Annotated[list[str], typer.Argument(metavar="BOX…")], settings: Settings) -> int:
     """Halt running boxes where they stand.
@@ -27,7 +33,7 @@ async def _pause(settings: Settings, boxes: list[str]) -> int:
             await runtime.pause(ref)
             return ref
 
-        return await for_each(boxes, act, debug=settings.debug)
+        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
-COMMAND = as_command(pause, "pause", examples="boxlite pause web db")
+COMMAND = as_command(pause, "pause", examples=EXAMPLES)

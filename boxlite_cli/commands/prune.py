@@ -15,6 +15,7 @@ from boxlite_cli.settings import Settings
 EXAMPLES = """
   boxlite prune
   boxlite prune -f --filter until=24h --filter label!=keep
+  boxlite prune -f --filter label=batch=7
 """
 
 

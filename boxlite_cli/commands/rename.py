@@ -10,6 +10,12 @@ from boxlite_cli.command import as_command
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 
+EXAMPLES = """
+  boxlite rename brave_lynx web
+  boxlite rename web web-old
+  boxlite rename $(boxlite ls -lq) newest
+"""
+
 
 def rename(
     box: Annotated[str, typer.Argument(metavar="BOX")],
@@ -26,4 +32,4 @@ async def _rename(settings: Settings, box: str, new_name: str) -> int:
     return 0
 
 
-COMMAND = as_command(rename, "rename", examples="boxlite rename brave_lamport web")
+COMMAND = as_command(rename, "rename", examples=EXAMPLES)

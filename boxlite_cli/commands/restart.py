@@ -14,6 +14,12 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.targets import for_each
 
+EXAMPLES = """
+  boxlite restart web
+  boxlite restart -t 30s db
+  boxlite restart $(boxlite ls -q)
+"""
+
 
 def restart(
     boxes: Annotated[list[str], typer.Argument(metavar="BOX…")],
@@ -45,7 +51,7 @@ async def _restart(settings: Settings, boxes: list[str], timeout_s: float | None
                 await runtime.restart(ref, timeout_s=timeout_s)
                 return ref
 
-            return await for_each(boxes, act, debug=settings.debug)
+            return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
-COMMAND = as_command(restart, "restart", examples="boxlite restart web")
+COMMAND = as_command(restart, "restart", examples=EXAMPLES)

@@ -44,7 +44,7 @@ async def _rm(settings: Settings, boxes: list[str], force: bool, volumes: bool) 
         async def act(ref: str) -> str:
             return (await runtime.remove(ref, force=force, volumes=volumes)).id
 
-        return await for_each(boxes, act, debug=settings.debug)
+        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(rm, "rm", examples="boxlite rm web\nboxlite rm -f web db\nboxlite rm -a")

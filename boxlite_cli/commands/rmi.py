@@ -14,6 +14,7 @@ from boxlite_cli.targets import for_each
 EXAMPLES = """
   boxlite rmi alpine:3.20
   boxlite rmi $(boxlite images -q --filter dangling=true)
+  boxlite rmi -f 4f2c1a
 """
 
 
@@ -42,7 +43,7 @@ async def _rmi(settings: Settings, images: list[str], force: bool) -> int:
             lines = [f"Untagged: {untagged}" for untagged in removal.untagged]
             return "\n".join(lines + [f"Deleted: {digest}" for digest in removal.deleted])
 
-        return await for_each(images, act, at_once=1, debug=settings.debug)
+        return await for_each(images, act, at_once=1, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(rmi, "rmi", examples=EXAMPLES)

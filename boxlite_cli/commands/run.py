@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boxlite_cli import early
+from boxlite_cli import early, output
 from boxlite_cli.command import as_command
 from boxlite_cli.exec_options import check_terminal
 from boxlite_cli.failures import say
@@ -33,6 +33,7 @@ EXAMPLES = """
   boxlite run -it --rm -v ./src:/src -w /src python:3.12-slim bash
   boxlite run -d --name web -p 8080:80 nginx
   boxlite run --rm --secret OPENAI_API_KEY,host=api.openai.com python:3.12 python agent.py
+  boxlite run --plan -p 8080:80 nginx
 """
 
 
@@ -45,6 +46,9 @@ def run(
         bool, typer.Option("--detach", "-d", help="Leave the box running and print its id.")
     ] = False,
     remove: Annotated[bool, typer.Option("--rm", help="Remove the box when it stops.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only show what would happen; nothing is started or pulled.")
+    ] = False,
     sig_proxy: Annotated[
         bool,
         typer.Option(
@@ -58,8 +62,11 @@ def run(
     127 when the command cannot be run or found. Options stand before IMAGE: what follows it belongs to the
     command.
     """
-    check_terminal(terminal, detach=detach, needed_when_detached=True)
+    if not plan:
+        check_terminal(terminal, detach=detach, needed_when_detached=True)
     spec = build_box_spec(options, words or [], terminal=terminal, auto_remove=remove, detach=detach)
+    if plan:
+        return run_async(_plan(settings, options.identity, spec, pull_policy(options.image.pull)))
     how = Holding(
         tty=terminal.tty,
         stdin=terminal.interactive,
@@ -87,6 +94,16 @@ async def _run(
             if spec.detach:
                 return await _start_detached(runtime, record)
             return await _hold(runtime, record, how, display)
+
+
+async def _plan(settings: Settings, identity: IdentityOptions, spec: BoxSpec, pull: PullPolicy) -> int:
+    from boxlite_cli.plans import plan_object
+
+    async with settings.open_runtime() as runtime:
+        found = await runtime.foresee(spec, pull=pull)
+    kind = output.Format.JSON if settings.json else output.Format.YAML
+    output.print_document(kind, plan_object(spec, identity.name, found))
+    return 0
 
 
 async def _start_detached(runtime: Runtime, record: BoxRecord) -> int:

@@ -13,6 +13,8 @@ from typing import IO, Annotated, cast
 import typer
 
 from boxlite_cli.command import as_command
+from boxlite_cli.counting import CountedStream
+from boxlite_cli.progress import progress_display
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.compression import Compression
@@ -23,6 +25,7 @@ COMPRESSIONS = (Compression.NONE, Compression.GZIP, Compression.ZSTD)
 EXAMPLES = """
   boxlite save -o images.tar alpine:3.20 web:1
   boxlite save --compress zstd web:1 | ssh host boxlite load
+  boxlite save --format oci -o alpine.oci.tar alpine:3.20
 """
 
 
@@ -45,6 +48,7 @@ def save(
         str,
         typer.Option("--compress", metavar="gzip|zstd", help="Compress the archive. [default: none]"),
     ] = "none",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> int:
     """Write images into an archive.
 
@@ -58,19 +62,29 @@ def save(
         raise InvalidArgumentError(
             "an archive is nothing for a terminal", hint="name a file with -o, or pipe it on"
         )
-    return run_async(_save(settings, images, output, format_, Compression(compress)))
+    return run_async(_save(settings, images, output, format_, Compression(compress), quiet))
 
 
 async def _save(
-    settings: Settings, images: list[str], output: str | None, format_: str, compression: Compression
+    settings: Settings,
+    images: list[str],
+    output: str | None,
+    format_: str,
+    compression: Compression,
+    quiet: bool,
 ) -> int:
     from engine.images.save import ArchiveFormat
 
-    async with settings.open_runtime() as runtime:
-        with _target(output) as target:
-            await runtime.images.save(
-                images, target, archive_format=ArchiveFormat(format_), compression=compression
-            )
+    with progress_display(quiet=quiet) as display:
+        async with settings.open_runtime(display.show) as runtime:
+            with _target(output) as target:
+                counted = CountedStream(target, display.show, stage="save", item=" ".join(images))
+                await runtime.images.save(
+                    images,
+                    cast("IO[bytes]", counted),
+                    archive_format=ArchiveFormat(format_),
+                    compression=compression,
+                )
     return 0
 
 

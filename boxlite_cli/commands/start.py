@@ -21,6 +21,7 @@ from engine.errors import InvalidArgumentError
 EXAMPLES = """
   boxlite start web db
   boxlite start -ai shell
+  boxlite start $(boxlite ls -aq --filter label=team=web)
 """
 
 
@@ -57,7 +58,7 @@ async def _start_all(settings: Settings, boxes: list[str]) -> int:
                 await runtime.start(ref)
                 return ref
 
-            return await for_each(boxes, act, debug=settings.debug)
+            return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
 async def _start_attached(settings: Settings, box: str, interactive: bool, detach_keys: bytes) -> int:

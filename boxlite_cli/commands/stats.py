@@ -30,6 +30,7 @@ FIRST_INTERVAL_S = 0.5
 EXAMPLES = """
   boxlite stats
   boxlite stats --no-stream --format json web db
+  boxlite stats --format '{{.Name}} {{.CPUPerc}}'
 """
 
 
@@ -70,7 +71,7 @@ async def _once(settings: Settings, boxes: list[str], kind: Format, template: st
     found: list[tuple[BoxRecord, BoxMetrics, CpuUse]] = []
     for record, look in zip(records, looks, strict=True):
         if isinstance(look, BoxliteError):
-            report(look, debug=settings.debug)
+            report(look, debug=settings.debug, as_json=settings.json)
             status = 1
         elif isinstance(look, BaseException):
             raise look

@@ -12,6 +12,12 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.targets import for_each
 
+EXAMPLES = """
+  boxlite stop web
+  boxlite stop -t 1m db
+  boxlite stop $(boxlite ls -q)
+"""
+
 
 def stop(
     boxes: Annotated[list[str], typer.Argument(metavar="BOX…")],
@@ -41,7 +47,7 @@ async def _stop(settings: Settings, boxes: list[str], timeout_s: float | None) -
             await runtime.stop(ref, timeout_s=timeout_s)
             return ref
 
-        return await for_each(boxes, act, debug=settings.debug)
+        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
-COMMAND = as_command(stop, "stop", examples="boxlite stop web\nboxlite stop -t 1m db")
+COMMAND = as_command(stop, "stop", examples=EXAMPLES)

@@ -17,6 +17,26 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.model import Check, CheckStatus, Reclaimable
 
+PUSH_EXAMPLES = """
+  boxlite system guest push ghcr.io/owner/guest:1
+  boxlite system guest push localhost:5000/guest:1
+  boxlite system guest push -q ghcr.io/owner/guest:1
+"""
+
+
+DOCTOR_EXAMPLES = """
+  boxlite system doctor
+  boxlite system doctor --format json
+  boxlite system doctor --home /srv/boxes
+"""
+
+
+SETUP_EXAMPLES = """
+  boxlite system setup
+  boxlite system setup --force
+  boxlite system setup --from ghcr.io/owner/guest:1
+"""
+
 
 def setup(
     settings: Settings,
@@ -134,7 +154,7 @@ async def _prune(settings: Settings, wanted: PruneFilter, all_: bool, force: boo
         if not dry_run:
             removed = {record.name for record in (await runtime.prune_boxes(boxes))[0]}
             found = [item for item in found if item.path in removed]
-        found += await runtime.prune_images(named_too=all_, dry_run=dry_run)
+        found += await runtime.images.prune(named_too=all_, dry_run=dry_run)
         found += await runtime.collect_garbage(dry_run=dry_run)
     if found:
         rows = [(item.kind, size_text(item.size_bytes), item.path) for item in found]
@@ -145,6 +165,7 @@ async def _prune(settings: Settings, wanted: PruneFilter, all_: bool, force: boo
 
 PRUNE_EXAMPLES = """
   boxlite system prune --dry-run
+  boxlite system prune
   boxlite system prune -a -f --filter until=7d
 """
 
@@ -152,14 +173,14 @@ COMMAND = as_group(
     "system",
     "Set up, check, measure and clean up this installation",
     {
-        "setup": as_command(setup, "setup", examples="boxlite system setup"),
-        "doctor": as_command(doctor, "doctor", examples="boxlite system doctor --format json"),
+        "setup": as_command(setup, "setup", examples=SETUP_EXAMPLES),
+        "doctor": as_command(doctor, "doctor", examples=DOCTOR_EXAMPLES),
         "df": df.make_command(),
         "prune": as_command(prune, "prune", examples=PRUNE_EXAMPLES),
         "guest": as_group(
             "guest",
             "The guest system as an artifact",
-            {"push": as_command(push, "push", examples="boxlite system guest push ghcr.io/owner/guest:1")},
+            {"push": as_command(push, "push", examples=PUSH_EXAMPLES)},
         ),
     },
 )

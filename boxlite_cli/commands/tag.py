@@ -10,6 +10,12 @@ from boxlite_cli.command import as_command
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 
+EXAMPLES = """
+  boxlite tag alpine:3.20 localhost/base:1
+  boxlite tag 4f2c1a localhost/base:2
+  boxlite tag localhost/web:1 ghcr.io/owner/web:1
+"""
+
 
 def tag(
     image: Annotated[str, typer.Argument(metavar="IMAGE")],
@@ -26,4 +32,4 @@ async def _tag(settings: Settings, image: str, name: str) -> int:
     return 0
 
 
-COMMAND = as_command(tag, "tag", examples="boxlite tag alpine:3.20 localhost/base:1")
+COMMAND = as_command(tag, "tag", examples=EXAMPLES)

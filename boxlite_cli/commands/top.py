@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -10,11 +11,27 @@ from boxlite_cli import output
 from boxlite_cli.command import as_command
 from boxlite_cli.humane import duration_text, rfc3339
 from boxlite_cli.output import Format
+from boxlite_cli.screen import screen_or_lines
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
+from engine.errors import (
+    InvalidArgumentError,
+    InvalidStateError,
+    NotFoundError,
+    RpcTransportError,
+    StoppedError,
+)
 from engine.metrics import BoxSession
 from engine.model import utc_now
 
+EXAMPLES = """
+  boxlite top web
+  boxlite top -a web
+  boxlite top -s web
+"""
+
+
+INTERVAL_S = 1.0
 COLUMNS = ("ID", "Command", "Status", "Attached")
 HEADINGS = {
     "ID": "EXEC ID", "Command": "COMMAND", "Status": "STATUS", "Attached": "ATTACHED", "Processes": "PROCESSES",
@@ -27,17 +44,40 @@ def top(
     settings: Settings,
     all_: Annotated[bool, typer.Option("--all", "-a", help="Also commands that have ended.")] = False,
     no_trunc: Annotated[bool, typer.Option("--no-trunc", help="Shorten nothing.")] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", "-s", help="Look every second, until Ctrl-C or the end of the box.")
+    ] = False,
     format_: Annotated[
         str | None,
         typer.Option("--format", metavar="FORMAT", help="table, json, yaml or a template. [default: table]"),
     ] = None,
 ) -> int:
     """Show the commands in a running box: its main one and those of exec."""
-    return run_async(_top(settings, box, all_, no_trunc, format_))
+    kind, template = output.parse_format(format_, tuple(Format), default=Format.TABLE)
+    if stream and kind is not Format.TABLE:
+        raise InvalidArgumentError("--stream is a table", hint="leave out --format, or --stream")
+    if stream:
+        return run_async(_stream(settings, box, all_, no_trunc))
+    return run_async(_top(settings, box, all_, no_trunc, kind, template))
 
 
-async def _top(settings: Settings, box: str, all_: bool, no_trunc: bool, format_word: str | None) -> int:
-    kind, template = output.parse_format(format_word, tuple(Format), default=Format.TABLE)
+async def _stream(settings: Settings, box: str, all_: bool, no_trunc: bool) -> int:
+    async with settings.open_runtime() as runtime:
+        record = await runtime.get(box)
+        found = await runtime.sessions(record.id)
+        with screen_or_lines() as screen:
+            while True:
+                rows = [_row(one, full=no_trunc) for one in found if all_ or one.exit_code is None]
+                cells = [[str(row[column]) for column in COLUMNS] for row in rows]
+                screen.show([HEADINGS[column] for column in COLUMNS], cells)
+                await asyncio.sleep(INTERVAL_S)
+                try:
+                    found = await runtime.sessions(record.id)
+                except (InvalidStateError, NotFoundError, StoppedError, RpcTransportError):
+                    return 0  # it has ended
+
+
+async def _top(settings: Settings, box: str, all_: bool, no_trunc: bool, kind: Format, template: str) -> int:
     async with settings.open_runtime() as runtime:
         found = [one for one in await runtime.sessions(box) if all_ or one.exit_code is None]
     if kind in (Format.JSON, Format.YAML):
@@ -73,4 +113,4 @@ def _row(one: BoxSession, *, full: bool) -> dict[str, Any]:
     }
 
 
-COMMAND = as_command(top, "top", examples="boxlite top web")
+COMMAND = as_command(top, "top", examples=EXAMPLES)

@@ -11,6 +11,12 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.targets import for_each
 
+EXAMPLES = """
+  boxlite unpause web
+  boxlite unpause web db
+  boxlite unpause $(boxlite ls -q --filter status=paused)
+"""
+
 
 def unpause(boxes: Annotated[list[str], typer.Argument(metavar="BOX…")], settings: Settings) -> int:
     """Let paused boxes run on.
@@ -27,7 +33,7 @@ async def _unpause(settings: Settings, boxes: list[str]) -> int:
             await runtime.unpause(ref)
             return ref
 
-        return await for_each(boxes, act, debug=settings.debug)
+        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
-COMMAND = as_command(unpause, "unpause", examples="boxlite unpause web db")
+COMMAND = as_command(unpause, "unpause", examples=EXAMPLES)

@@ -124,7 +124,7 @@ async def _update(settings: Settings, boxes: list[str], changes: BoxChanges, nam
                 await runtime.rename(record.id, name)
             return ref
 
-        return await for_each(boxes, act, debug=settings.debug)
+        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(update, "update", examples=EXAMPLES)

@@ -12,6 +12,12 @@ from boxlite_cli.command import as_command
 from boxlite_cli.output import Format
 from engine.version import __version__
 
+EXAMPLES = """
+  boxlite version
+  boxlite version --format json
+  boxlite version --format '{{.Version}}'
+"""
+
 
 def version(
     format_: Annotated[
@@ -36,4 +42,4 @@ def version(
     return 0
 
 
-COMMAND = as_command(version, "version", examples="boxlite version --format '{{.Version}}'")
+COMMAND = as_command(version, "version", examples=EXAMPLES)

@@ -11,6 +11,12 @@ from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.targets import for_each
 
+EXAMPLES = """
+  boxlite wait job
+  boxlite wait job1 job2
+  boxlite wait $(boxlite ls -q --filter label=batch=7)
+"""
+
 
 def wait(boxes: Annotated[list[str], typer.Argument(metavar="BOX…")], settings: Settings) -> int:
     """Wait until boxes stop and print their exit codes.
@@ -26,7 +32,7 @@ async def _wait(settings: Settings, boxes: list[str]) -> int:
         async def act(ref: str) -> str:
             return str(await runtime.wait(ref))
 
-        return await for_each(boxes, act, at_once=len(boxes), debug=settings.debug)
+        return await for_each(boxes, act, at_once=len(boxes), debug=settings.debug, as_json=settings.json)
 
 
-COMMAND = as_command(wait, "wait", examples="boxlite wait job1 job2")
+COMMAND = as_command(wait, "wait", examples=EXAMPLES)

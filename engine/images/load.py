@@ -68,7 +68,7 @@ async def load_images(
         try:
             with contextlib.ExitStack() as stack:
                 members = await asyncio.to_thread(_open, stack, layout, source, limits)
-                what = str(source) if isinstance(source, Path) else "the archive"
+                what = _name_of(source)
                 job = _Load(
                     layout=layout, store=store, members=members, platform=wanted, limits=limits, what=what
                 )
@@ -76,6 +76,12 @@ async def load_images(
                 return list({image.reference: image for image in found}.values())
         except OSError as error:
             raise storage_error(error, "loading images") from error
+
+
+def _name_of(source: Path | IO[bytes]) -> str:
+    """The path of what is loaded, where it has one."""
+    name = source if isinstance(source, Path) else getattr(source, "name", None)
+    return str(name) if isinstance(name, str | Path) and not str(name).startswith("<") else "the archive"
 
 
 def _open(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ from engine.errors import (
     UnsupportedError,
 )
 from engine.images.arrivals import LayerArrivals, NobodyWaits
-from engine.images.blobs import claim_blob, has_blob, read_blob, write_blob
+from engine.images.blobs import claim_blob, ensure_layout, has_blob, read_blob, write_blob
 from engine.images.credentials import find_credential
 from engine.images.endpoints import Endpoint, candidates, endpoints_for
 from engine.images.manifest import (
@@ -34,7 +36,8 @@ from engine.images.platforms import Platform
 from engine.images.reference import ImageReference
 from engine.images.store import ImageStore, layers_of
 from engine.layout import Layout
-from engine.model import Image, PullPolicy, RuntimeConfig, utc_now
+from engine.model import Image, ImageConfig, PullPolicy, RuntimeConfig, utc_now
+from engine.names import did_you_mean
 from engine.progress import Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
@@ -75,7 +78,7 @@ async def pull(
     if policy is PullPolicy.NEVER:
         raise ImageNotFoundError(
             f"image {reference} is not here and pulling is switched off",
-            hint=f"`boxlite pull {reference}` fetches it",
+            hint=did_you_mean(reference, await store.short_names(), f"`boxlite pull {reference}` fetches it"),
         )
     failures: list[BoxliteError] = []
     for name in names:
@@ -83,7 +86,10 @@ async def pull(
             return await _pull_name(layout, store, config, name, wanted, progress, arrivals or NobodyWaits())
         except (ImageNotFoundError, RegistryAuthError, NetworkError) as error:
             failures.append(error)
-    raise _combined(reference, failures)
+    failed = _combined(reference, failures)
+    if isinstance(failed, ImageNotFoundError):
+        failed.hint = did_you_mean(reference, await store.short_names(), failed.hint or "check name and tag")
+    raise failed
 
 
 async def _pull_name(
@@ -129,6 +135,61 @@ async def _pull_name(
             )
     finally:
         job.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a pull would bring in. `missing_bytes` are those of the blobs that are not in the store yet."""
+
+    name: str
+    manifest_digest: str
+    source_digest: str
+    config: ImageConfig
+    layers: int
+    missing_bytes: int
+
+
+async def preview(layout: Layout, config: RuntimeConfig, reference: str, *, platform: str | None) -> Preview:
+    """Ask the registries what a reference means, without storing anything. Raises what `pull` raises."""
+    wanted = Platform.parse(platform) if platform else None
+    failures: list[BoxliteError] = []
+    for name in candidates(reference, config.image_registries):
+        try:
+            return await _preview_name(layout, config, name, wanted)
+        except (ImageNotFoundError, RegistryAuthError, NetworkError) as error:
+            failures.append(error)
+    raise _combined(reference, failures)
+
+
+async def _preview_name(
+    layout: Layout, config: RuntimeConfig, name: ImageReference, platform: Platform | None
+) -> Preview:
+    with tempfile.TemporaryDirectory(prefix="boxlite-") as directory, ThreadPoolExecutor(1) as threads:
+        aside = Layout(Path(directory))
+        ensure_layout(aside)
+        job = _Pull(
+            layout=aside, name=name, platform=platform, progress=ignore_progress, cancelled=Event(),
+            arrivals=NobodyWaits(),
+        )  # fmt: skip
+        job.threads = threads
+        try:
+            for endpoint in endpoints_for(name, config.image_registries):
+                found = await find_credential(name, endpoint.config, layout)
+                job.add_endpoint(endpoint, found.credential, found.troubles)
+            manifest, digest, source_digest = await job._resolve()
+            await job._fetch(manifest.config, "config")
+            document = parse_config(read_blob(aside, manifest.config.digest), manifest, name.familiar)
+        finally:
+            job.close()
+    blobs = {blob.digest: blob.size_bytes for blob in (manifest.config, *manifest.layers)}
+    return Preview(
+        name=str(name),
+        manifest_digest=digest,
+        source_digest=source_digest,
+        config=document.config,
+        layers=len(manifest.layers),
+        missing_bytes=sum(size for one, size in blobs.items() if not has_blob(layout, one, size)),
+    )
 
 
 def _combined(reference: str, failures: Sequence[BoxliteError]) -> BoxliteError:

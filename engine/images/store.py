@@ -21,6 +21,7 @@ from engine.images.reference import ImageReference, is_digest
 from engine.images.usage import blobs_of, freed_by, stored_blobs
 from engine.layout import Layout
 from engine.model import Image, Layer, utc_now
+from engine.names import did_you_mean
 from engine.store.images_db import ImageRow, ImagesDb, open_images_db
 
 _ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
@@ -246,10 +247,18 @@ class ImageStore:
                 prefix = _ID_PREFIX.fullmatch(text)
                 rows = await db.find_by_prefix(prefix[1]) if prefix else []
         if not rows:
-            raise ImageNotFoundError(f"image {text} is not here", hint=f"`boxlite pull {text}` fetches it")
+            hint = did_you_mean(text, await self.short_names(), f"`boxlite pull {text}` fetches it")
+            raise ImageNotFoundError(f"image {text} is not here", hint=hint)
         if len({row.config_digest for row in rows}) > 1:
             raise InvalidArgumentError(f"{text} fits several images", hint="give more digits of the id")
         return rows[0], rows[0].names[0] if rows[0].names else _digest_name(rows[0]), False
+
+    async def short_names(self) -> list[str]:
+        """What is here, as people type it."""
+        async with self._db() as db:
+            rows = await db.rows()
+        names = [name for row in rows for name in row.names]
+        return [name.removeprefix("docker.io/").removeprefix("library/") for name in names]
 
     async def _load(self, row: ImageRow, reference: str) -> Image | None:
         """The image of a row, or None when a blob of it is not there."""

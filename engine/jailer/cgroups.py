@@ -8,8 +8,10 @@ fails for want of it, and what came of it is told.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ PARENT = "boxlite"
 PERIOD_US = 100_000
 SPARE_MEMORY_BYTES = 1 << 30
 """For QEMU itself, translated code and cached parts of disks, on top of the machine's memory."""
+REMOVE_TRIES, REMOVE_INTERVAL_S = 20, 0.02
+ABANDONED_S = 30.0
 IO_WEIGHT = 50
 """Half of what others have (100) when they compete for a disk."""
 _SYSTEMD_RUNS = Path("/run/systemd/system")  # sd_booted(3)
@@ -45,11 +49,15 @@ class Group:
     reason: str = ""
     paths: tuple[Path, ...] = ()
 
-    def remove(self) -> None:
-        """Remove what was made. An empty group that a killed shim leaves holds nothing but its name."""
-        for path in self.paths:
-            with contextlib.suppress(OSError):
-                path.rmdir()
+    async def remove(self) -> None:
+        """Remove what was made. The machine's last process may need a moment to be gone; what is still there then goes when
+        the next group is made."""
+        for _ in range(REMOVE_TRIES):
+            for path in self.paths:
+                _undone(path)
+            if not any(path.exists() for path in self.paths):
+                return
+            await asyncio.sleep(REMOVE_INTERVAL_S)
 
 
 def limits_of_machine(*, memory_mib: int, cpus: int, processes: int | None) -> GroupLimits:
@@ -67,7 +75,7 @@ async def confine(name: str, pids: Sequence[int], limits: GroupLimits) -> Group:
         return await _scope(name, pids, limits)
     if os.geteuid() != 0:
         return Group(kind="none", reason="systemd does not run, and only root may make groups without it")
-    return make_group(name, pids, limits, ROOT)
+    return await asyncio.to_thread(make_group, name, pids, limits, ROOT)
 
 
 def build_scope_argv(name: str, pids: Sequence[int], limits: GroupLimits, *, user: bool) -> tuple[str, ...]:
@@ -116,6 +124,7 @@ def _make_unified(name: str, pids: Sequence[int], limits: GroupLimits, root: Pat
         "cpu.max": f"{int(limits.cpus * PERIOD_US)} {PERIOD_US}",
         "io.weight": str(IO_WEIGHT),
     }
+    _sweep(parent)
     try:
         parent.mkdir(exist_ok=True)
         for directory in (root, parent):
@@ -140,6 +149,7 @@ def _make_legacy(name: str, pids: Sequence[int], limits: GroupLimits, root: Path
         path = root / controller / PARENT / name
         if not (root / controller / "cgroup.procs").exists():
             continue
+        _sweep(path.parent)
         try:
             path.mkdir(parents=True)
         except OSError:
@@ -150,6 +160,15 @@ def _make_legacy(name: str, pids: Sequence[int], limits: GroupLimits, root: Path
         else:
             _undone(path)
     return made
+
+
+def _sweep(parent: Path) -> None:
+    """Remove empty groups that killed shims left: one with processes cannot be removed, one that is being filled is new."""
+    now = time.time()
+    with contextlib.suppress(OSError):
+        for path in parent.iterdir():
+            if path.is_dir() and now - path.stat().st_mtime > ABANDONED_S:
+                _undone(path)
 
 
 def _undone(path: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from engine.jailer.gate import IDENTITY_ADDRESS, Argument, Bytes, Loaded, Pointing, Previous, Step
 from engine.jailer.grants import Identity, Jail, Limits
@@ -92,10 +93,12 @@ class _Steps:
         yield self._step("dup3", Previous(), _RULESET_FD, 0)
         for path, rights in path_rules((*jail.grants, *jail.devices), abi):
             name = Bytes(os.fsencode(path) + b"\0")
-            yield self._step("openat", _AT_FDCWD, name, _O_PATH_CLOEXEC, 0, name=f"open {path}")
+            yield self._step(
+                "openat", _AT_FDCWD, name, _O_PATH_CLOEXEC, 0, name=f"open {PurePosixPath(path).name}"
+            )
             yield self._step("dup3", Previous(), _PATH_FD, 0)
             rule = (_RULESET_FD, RULE_PATH_BENEATH, Bytes(path_attributes(rights, _PATH_FD)), 0)
-            yield Step(name=f"landlock_add_rule {path}", number=ADD_RULE, arguments=rule)
+            yield Step(name=f"landlock_add_rule {PurePosixPath(path).name}", number=ADD_RULE, arguments=rule)
         yield Step(name="landlock_restrict_self", number=RESTRICT_SELF, arguments=(_RULESET_FD, 0))
         yield self._step("close", _RULESET_FD)
         yield self._step("close", _PATH_FD)

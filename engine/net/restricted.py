@@ -108,7 +108,7 @@ class RestrictedNetwork:
         assert self._process is not None
         assert self._reader is not None
         failure = None
-        while line := await self._reader.readline():
+        while line := await self._next_line(self._reader):
             match json.loads(line):
                 case {"denied": dict(fields)}:
                     self._on_denial({str(name): str(value) for name, value in fields.items()})
@@ -120,6 +120,12 @@ class RestrictedNetwork:
         if failure is not None:
             raise NetworkError(failure)
         return status
+
+    async def _next_line(self, reader: asyncio.StreamReader) -> bytes:
+        try:
+            return await reader.readline()
+        except (OSError, ValueError):  # it is gone, or wrote a line without end
+            return b""
 
     async def counts(self) -> dict[str, object]:
         """What the box sent and received. Raises RpcTransportError when the gateway does not answer."""

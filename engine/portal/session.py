@@ -133,17 +133,23 @@ class GuestSession:
             request_serializer=_serialize,
             response_deserializer=_parser(wire.TunnelChunk),
         )
+        self.read = call(channel.unary_stream, "Files", "Read", wire.DownloadChunk)
+        self.write = call(channel.stream_unary, "Files", "Write", wire.WriteReply)
+        self.list_files = call(channel.unary_stream, "Files", "List", wire.DownloadChunk)
+        self.change = call(unary, "Files", "Change", wire.ChangeReply)
 
 
 @contextlib.asynccontextmanager
-async def open_session(sockets_dir: Path) -> AsyncIterator[GuestSession]:
-    """Connect to the machine whose sockets are in `sockets_dir`.
+async def open_session(
+    sockets_dir: Path, *, on_wait: Callable[[], None] | None = None
+) -> AsyncIterator[GuestSession]:
+    """Connect to the machine whose sockets are in `sockets_dir`; `on_wait` is called where others use all of its ports.
 
     Raises RpcTransportError when nothing listens there or the agent does not answer.
     """
     import asyncio
 
-    lease = await lease_port(sockets_dir)
+    lease = await lease_port(sockets_dir, on_wait)
     try:
         connecting = asyncio.ensure_future(
             asyncio.to_thread(_connect, sockets_dir / f"portal-{lease.number}.sock")

@@ -15,11 +15,12 @@ from engine.portal.execution import Execution
 from engine.portal.failures import translated
 from engine.portal.listing import get_session
 from engine.portal.session import GuestSession, open_session
+from engine.progress import Progress
 from engine.runtime.context import Context
 from engine.runtime.records import get_box
 from engine.runtime.requests import exec_request
 from engine.runtime.stopping import wait_inactive
-from guest.wire.constants import MAIN_EXECUTION
+from guest.wire.constants import MAIN_EXECUTION, PORTAL_PORTS
 
 ENDING_POLL_S = 0.01
 RECORD_TIMEOUT_S = 10.0
@@ -46,12 +47,24 @@ async def session_with(context: Context, record: BoxRecord, operation: str) -> A
             operation=operation,
         )
     try:
-        async with open_session(context.layout.box(record.id).sockets_dir) as session:
+        async with open_session(
+            context.layout.box(record.id).sockets_dir, on_wait=lambda: tell_waiting(context, record)
+        ) as session:
             yield session
     except RpcTransportError as error:
         raise (await explain_loss(context, record, error)).at(box=record.name, operation=operation) from error
     except BoxliteError as error:
         raise error.at(box=record.name, operation=operation) from error.__cause__
+
+
+def tell_waiting(context: Context, record: BoxRecord) -> None:
+    context.progress(
+        Progress(
+            stage="debug",
+            item=record.id,
+            message=f"waiting for a free connection to box {record.name}: all {PORTAL_PORTS} are in use",
+        )
+    )
 
 
 async def explain_loss(context: Context, record: BoxRecord, error: BoxliteError) -> BoxliteError:

@@ -19,14 +19,13 @@ from engine.model import (
     BoxSpec,
     Check,
     ExecSpec,
-    Image,
-    ImageConfig,
     LogRecord,
     PullPolicy,
     RuntimeConfig,
     RuntimeInfo,
     TerminalSize,
 )
+from engine.names import check_name
 from engine.progress import Progress, ProgressSink, ignore_progress
 from engine.runtime import records
 from engine.runtime.context import Context
@@ -39,10 +38,13 @@ if TYPE_CHECKING:
     from engine.portal.execution import Execution
     from engine.runtime.changes import BoxChanges
     from engine.runtime.copy_rules import CopyOptions
+    from engine.runtime.examination import Examination
+    from engine.runtime.foresight import Foresight
     from engine.runtime.housekeeping import BoxSize
     from engine.runtime.library import ImageLibrary
     from engine.runtime.link import BoxLink
     from engine.runtime.network import BoxNetworks
+    from engine.runtime.volumes import VolumeLibrary
     from engine.shim.lifeline import Shim
 
 
@@ -109,7 +111,21 @@ class Runtime:
         """
         from engine.runtime.creating import create_box
 
+        if name is not None:
+            check_name(name)  # before an image is fetched for it
         return await create_box(self._context, spec, name, pull, secret_values)
+
+    async def foresee(self, spec: BoxSpec, *, pull: PullPolicy = PullPolicy.MISSING) -> Foresight:
+        """What creating and starting a box would do; nothing is started, pulled or put on record."""
+        from engine.runtime.foresight import foresee
+
+        return await foresee(self._context, spec, pull)
+
+    async def examine(self, ref: str) -> Examination:
+        """Why a box is as it is: how far its last start came, what its logs say last, and what that probably means."""
+        from engine.runtime.examination import examine
+
+        return await examine(self._context, await self.get(ref))
 
     async def get(self, ref: str) -> BoxRecord:
         return await records.get_box(self._context, ref)
@@ -408,23 +424,12 @@ class Runtime:
 
         return ImageLibrary(self._context)
 
-    async def pull(
-        self, reference: str, *, platform: str | None = None, policy: PullPolicy = PullPolicy.ALWAYS
-    ) -> Image:
-        return await self.images.pull(reference, platform=platform, policy=policy)
+    @property
+    def volumes(self) -> VolumeLibrary:
+        """Storage that outlives boxes."""
+        from engine.runtime.volumes import VolumeLibrary
 
-    async def list_images(self) -> Sequence[Image]:
-        return await self.images.list()
-
-    async def get_image(self, reference_or_id: str) -> Image:
-        """Raises ImageNotFoundError."""
-        return await self.images.get(reference_or_id)
-
-    async def import_image(
-        self, tar: Path | BinaryIO, reference: str, *, config: ImageConfig | None = None
-    ) -> Image:
-        """Store a root file system tar as an image of one layer."""
-        return await self.images.import_rootfs(tar, reference, config=config)
+        return VolumeLibrary(self._context)
 
     # ------------------------------------------------------------ the system
 
@@ -462,12 +467,6 @@ class Runtime:
         from engine.runtime.housekeeping import collect_garbage
 
         return await collect_garbage(self._context, dry_run=dry_run)
-
-    async def prune_images(self, *, named_too: bool = False, dry_run: bool = False) -> Sequence[Reclaimable]:
-        """Forget images without a name, with `named_too` all that no box needs; what went."""
-        from engine.runtime.housekeeping import prune_images
-
-        return await prune_images(self._context, named_too=named_too, dry_run=dry_run)
 
     async def doctor(self) -> Sequence[Check]:
         from engine.runtime.doctor import run_checks

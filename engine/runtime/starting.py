@@ -49,6 +49,7 @@ from engine.portal.failures import translated
 from engine.portal.session import GuestSession, open_session
 from engine.process import signal_number
 from engine.runtime import images
+from engine.runtime.attempts import note_failure
 from engine.runtime.context import Context
 from engine.runtime.directories import make_directories
 from engine.runtime.guest import get_guest_files
@@ -71,16 +72,20 @@ SYNC_TIMEOUT_S = 120.0
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Milliseconds per stage, in the names of StageTimings."""
+    """Milliseconds per stage, in the names of StageTimings. `failed` is the stage that an error ended."""
 
     begun: float = field(default_factory=time.monotonic)
     stages: dict[str, float] = field(default_factory=dict)
+    failed: str = ""
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         begun = time.monotonic()
         try:
             yield
+        except BaseException:
+            self.failed = name
+            raise
         finally:
             self.stages[name] = round((time.monotonic() - begun) * 1000, 1)
 
@@ -129,6 +134,8 @@ async def started_box(
                 started = await _launch(context, record, plan, shim, stack, watch)
             yield started
     except BoxliteError as error:
+        if watch.failed:
+            note_failure(context.layout.box(record.id), watch.stages, watch.failed, error)
         raise error.at(box=record.name, operation=error.operation or "start") from error.__cause__
     finally:
         shim.let_go()

@@ -6,21 +6,23 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from engine.jailer.grants import Grant, Jail, read, write
-from engine.jailer.programs import program_grants
+from engine.jailer.grants import Access, Grant, Jail, read, write
 from engine.layout import BoxLayout
 
-SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/ld.so.cache")
+PROGRAMS = ("/usr", "/lib", "/lib64")
+SYSTEM = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/ld.so.cache")
 RESOLV_CONF = "/etc/resolv.conf"
 SOURCE_ROOT = Path(__file__).parents[2]
 
 
 def gateway_jail(box: BoxLayout, *, enabled: bool, ca_file: str | None) -> Jail:
     """`ca_file` has certificate authorities that this host trusts besides its own; None: none."""
-    own = {sys.prefix, sys.base_prefix, *(str(SOURCE_ROOT / room) for room in ("engine", "guest"))}
-    grants: list[Grant] = [read(path, optional=True) for path in SYSTEM]
-    grants += program_grants(str(Path(sys.executable).resolve()))
-    grants += [read(path) for path in sorted(own) if not path.startswith("/usr/") and path != "/usr"]
+    own = {sys.prefix, sys.base_prefix, str(SOURCE_ROOT)}
+    grants = [Grant(path=path, access=Access.READ, optional=True, executes=True) for path in PROGRAMS]
+    grants += [read(path, optional=True) for path in SYSTEM]
+    for path in sorted(own):
+        if path != "/usr" and not path.startswith("/usr/"):
+            grants.append(Grant(path=path, access=Access.READ, executes=path == sys.base_prefix))
     if Path(RESOLV_CONF).exists():  # often a link into /run
         grants.append(read(str(Path(RESOLV_CONF).resolve()), target=RESOLV_CONF))
     if ca_file is not None:

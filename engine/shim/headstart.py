@@ -138,7 +138,7 @@ class HeadStart:
         jail = machine_jail(wanted, security, binary, identity=identity)
         home = Layout(box.root.parent.parent)
         is_it = (
-            machine_command(wanted, self._machine.fds, jail).argv == self._machine.argv
+            machine_command(wanted, security, self._machine.fds, jail).argv == self._machine.argv
             and make_gate(binary, jail, home.jail_dir) == self._usual.gate
         )
         return jail if is_it else None

@@ -232,7 +232,7 @@ class Run:
         for number in range(LANES):
             self._box.lane_socket(number).unlink(missing_ok=True)
         if self._group is not None:
-            self._group.remove()
+            await self._group.remove()
 
     async def _end_machine(self, *, by_itself: bool) -> None:
         await self._resources.aclose()

@@ -13,7 +13,7 @@ from engine.errors import AlreadyExistsError, InvalidArgumentError, InvalidState
 from engine.events import BoxEvent, EventKind, kind_of_transition
 from engine.layout import Layout
 from engine.model import BoxRecord, BoxStatus, check_transition, utc_now
-from engine.names import check_name, made_up_name
+from engine.names import check_name, did_you_mean, made_up_name
 from engine.store import documents, eventlog
 from engine.store.database import BUSY_TIMEOUT_S, Database
 from engine.store.schema import ACTIVE_CONDITION, ACTIVE_STATUSES
@@ -97,7 +97,11 @@ class BoxStore:
         """As `find`, but raises NotFoundError where there is none."""
         record = await self.find(ref)
         if record is None:
-            raise _no_such_box(ref)
+            async with self._database.reading() as connection:
+                rows = await connection.execute_fetchall(
+                    "SELECT name FROM boxes ORDER BY created_us DESC LIMIT 1000"
+                )
+            raise _no_such_box(ref, [str(row[0]) for row in rows])
         return record
 
     async def list(self, statuses: Collection[BoxStatus] | None = None) -> list[BoxRecord]:
@@ -292,8 +296,9 @@ async def _write(
     return record
 
 
-def _no_such_box(ref: str) -> NotFoundError:
-    return NotFoundError(f"no such box: {ref}", hint="`boxlite ls -a` shows every box")
+def _no_such_box(ref: str, names: Sequence[str] = ()) -> NotFoundError:
+    hint = did_you_mean(ref, names, "`boxlite ls -a` shows every box")
+    return NotFoundError(f"no such box: {ref}", hint=hint)
 
 
 def _name_taken(name: str, holder: BoxRecord) -> AlreadyExistsError:

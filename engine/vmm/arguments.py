@@ -61,17 +61,20 @@ KERNEL_ARGS = (
 )
 
 
-def build_qemu_argv(binary: str, spec: VmSpec, fds: Descriptors) -> tuple[str, ...]:
-    """The whole command line for `spec`: cold where `spec.template` is None, else restored from it."""
+def build_qemu_argv(
+    binary: str, spec: VmSpec, fds: Descriptors, *, share_path: str | None = None
+) -> tuple[str, ...]:
+    """The whole command line for `spec`: cold where `spec.template` is None, else restored from it. `share_path` is where the
+    machine's own process finds the shared directory, if not where the host has it. The name says which machine it is."""
     return (
         binary,
-        "-name", "boxlite",
+        "-name", spec.share_path.replace(",", ",,"),
         "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
         *_machine(spec),
         *_kernel(spec),
         *_channels(fds),
         *_disks(spec),
-        *_share(spec),
+        *_share(share_path or spec.share_path),
         *_network(spec.shape, fds),
         *_sandbox(spec),
         *_start(spec),
@@ -152,9 +155,9 @@ def _disks(spec: VmSpec) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _share(spec: VmSpec) -> tuple[str, ...]:
+def _share(path: str) -> tuple[str, ...]:
     return (
-        "-fsdev", f"local,id=share,path={spec.share_path},security_model=none,multidevs=remap",
+        "-fsdev", f"local,id=share,path={path},security_model=none,multidevs=remap",
         "-device", f"virtio-9p-device,fsdev=share,mount_tag={SHARE_TAG}",
     )  # fmt: skip
 

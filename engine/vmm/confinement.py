@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from engine import host
 from engine.jailer.grants import Grant, Identity, Jail, Limits, device, read, write
 from engine.jailer.ownership import Claim
 from engine.jailer.programs import program_grants
@@ -14,6 +15,7 @@ from engine.model import DEFAULT_DISK_SIZE_GB, Accel, SecurityOptions
 from engine.vmm.spec import VmSpec
 
 FIRMWARE_DIRS = ("/usr/share/qemu", "/usr/share/seabios", "/usr/lib/ipxe/qemu")
+SHARE_INSIDE = "/share"
 SPARE_MEMORY_BYTES = 4 << 30
 """What QEMU may map besides the machine's memory: its program, translated code, the stacks of its threads."""
 DISK_MARGIN = 1.25
@@ -32,10 +34,11 @@ def machine_jail(
         read(path, shared=True)
         for path in (spec.guest.kernel_path, spec.guest.initramfs_path, spec.guest.root_path)
     ]
-    grants.append(read(spec.share_path, shared=True))
+    inside = share_inside(spec, security)
+    grants.append(read(spec.share_path, target=inside, shared=True))
     for share in spec.shares:
         make = read if share.read_only else write
-        grants.append(replace(make(share.source, target=f"{spec.share_path}/{share.name}"), foreign=True))
+        grants.append(replace(make(share.source, target=f"{inside}/{share.name}"), foreign=True))
     if spec.template is not None:
         grants += [read(path, shared=True) for path in (spec.template.memory_path, spec.template.state_path)]
     if spec.memory_path is not None:
@@ -58,6 +61,13 @@ def machine_jail(
         else None,
         limits=_limits(spec, security),
     )
+
+
+def share_inside(spec: VmSpec, security: SecurityOptions) -> str:
+    """Where QEMU finds the directory it serves: in a jail always at the same place, so that a machine that is started
+    before its box is known needs no other jail."""
+    is_mounted = security.jailer_enabled and host.operating_system() == "linux"
+    return SHARE_INSIDE if is_mounted else spec.share_path
 
 
 def make_mountpoints(spec: VmSpec) -> None:

@@ -24,7 +24,7 @@ from engine.model import SecurityOptions
 from engine.process import Child, Command, start
 from engine.sockets import listen_unix
 from engine.vmm.arguments import build_qemu_argv
-from engine.vmm.confinement import claim_identity, machine_jail, make_mountpoints
+from engine.vmm.confinement import claim_identity, machine_jail, make_mountpoints, share_inside
 from engine.vmm.restore import build_restore_script
 from engine.vmm.spec import Descriptors, VmSpec
 
@@ -84,10 +84,11 @@ class Machine:
             self.claim.close()
 
 
-def machine_command(spec: VmSpec, fds: Descriptors, jail: Jail) -> Command:
+def machine_command(spec: VmSpec, security: SecurityOptions, fds: Descriptors, jail: Jail) -> Command:
     """QEMU in its jail, as it is started by the gate in `gate_path`. Pure but for what is installed: the same machine gives
     the same command."""
-    command = Command(argv=build_qemu_argv(host.qemu_binary(), spec, fds), pass_fds=fds.all)
+    argv = build_qemu_argv(host.qemu_binary(), spec, fds, share_path=share_inside(spec, security))
+    command = Command(argv=argv, pass_fds=fds.all)
     return wrap(command, jail, gate=gate_path(spec) if jail.enabled else None)
 
 
@@ -129,7 +130,7 @@ async def start_machine(
         identity = None if claim is None else claim.identity
         jail = machine_jail(spec, security, host.qemu_binary(), identity=identity)
         async with prepared(spec, jail, home) as prepared_jail:
-            command = machine_command(spec, fds, prepared_jail)
+            command = machine_command(spec, security, fds, prepared_jail)
             if prepared_jail.mount_namespace is not None:
                 command = replace(command, pass_fds=(*command.pass_fds, prepared_jail.mount_namespace))
             process = await start(command, log_path=log_path)

@@ -10,7 +10,11 @@ audit_lock() {
     fi
     output=$(timeout 60 "$VENV/bin/pip-audit" --progress-spinner off --require-hashes --disable-pip --timeout 10 -r "$lock" 2>&1) ||
         status=$?
-    if [[ $status -eq 0 ]]; then return 0; fi
+    if [[ $status -eq 0 ]]; then
+        if ! grep -q 'could not be audited' <<<"$output"; then return 0; fi
+        echo "the index has no advisories for $(grep -c 'could not be audited' <<<"$output") of the packages"
+        return 2
+    fi
     if grep -q -i -E 'Found [0-9]+ known' <<<"$output"; then
         printf '%s\n' "$output"
         return 1

@@ -62,6 +62,9 @@ def test_programs() -> tuple[Program, ...]:
         Program(
             name="tmux", purpose="is the terminal tests type into", packages=dict.fromkeys(System, "tmux")
         ),
+        Program(name="zsh", purpose="completes words in a test", packages=dict.fromkeys(System, "zsh")),
+        Program(name="fish", purpose="completes words in a test", packages=dict.fromkeys(System, "fish")),
+        Program(name="mandoc", purpose="reads manual pages", packages=dict.fromkeys(System, "mandoc")),
     )
 
 

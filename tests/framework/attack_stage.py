@@ -25,7 +25,7 @@ from engine.jailer.programs import program_grants
 from engine.jailer.room import jailed
 from engine.model import Accel, SecurityOptions
 from engine.process import Command
-from engine.vmm.confinement import claim_identity, machine_jail
+from engine.vmm.confinement import SHARE_INSIDE, claim_identity, machine_jail
 from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
 from tests.framework import attacker
 
@@ -130,7 +130,7 @@ def attack(directory: Path) -> None:
         handed = [loose.fileno(), disk]
         own, other = home / "boxes/own", home / "boxes/other"
         stage = {
-            "disk": str(own / "disk.qcow2"), "own_dir": str(own), "share": str(own / "mounts"),
+            "disk": str(own / "disk.qcow2"), "own_dir": str(own), "share": SHARE_INSIDE,
             "own_config": str(own / "config.json"), "own_logs": str(own / "logs"),
             "other_disk": str(other / "disk.qcow2"), "other_logs": str(other / "logs/output.log"),
             "boxes_dir": str(home / "boxes"), "home_dir": str(home), "database": str(home / "db/boxes.db"),

@@ -326,7 +326,9 @@ def main() -> int:
         crash_site(Path(directory), rootfs) as (boxlite, registry, image),
     ):
         crasher = Crasher(boxlite, registry, image, arguments.seed, arguments.verbose)
-        broken = crasher.run(arguments.kills)
+        broken = crasher.broken
+        with contextlib.suppress(KeyboardInterrupt):  # what was done until then is said all the same
+            crasher.run(arguments.kills)
     killed = ", ".join(f"{count} {who}" for who, count in sorted(crasher.kills.items()))
     print(
         f"seed {arguments.seed}: {sum(crasher.kills.values())} kills ({killed}) in {crasher.step} steps and "

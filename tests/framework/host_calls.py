@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BoxliteError
-from engine.portal import connection, files, session
+from engine.portal import connection, files, listing, session
 from engine.portal.boot import boot
 from engine.portal.execution import Execution
 from engine.portal.failures import translated
+from engine.portal.listing import list_sessions
 from engine.portal.session import GuestSession, ping
-from engine.runtime import box_users, metrics
+from engine.runtime import box_users
 from engine.runtime.bridge import Bridge, BridgeReader
 from engine.runtime.unpacking import Unpacker
 from engine.shim import outputlog
@@ -38,6 +39,7 @@ def hurry(change: Callable[[Any, str, Any], None] = setattr) -> None:
     change(files, "STALL_S", 1.0)
     change(box_users, "READ_TIMEOUT_S", 1.0)
     change(session, "DEADLINES_S", dict.fromkeys(session.DEADLINES_S, 1.5))
+    change(listing, "ANSWER_TIMEOUT_S", 1.0)
     change(outputlog, "CAP_BYTES", 1 << 20)
 
 
@@ -101,9 +103,7 @@ async def _boot(opened: GuestSession) -> str:
 
 
 async def _list(opened: GuestSession) -> str:
-    with translated("top"):
-        reply = await opened.list(wire.ListRequest(), timeout=1.0)
-    shown = [metrics._session(found) for found in reply.sessions]
+    shown = await list_sessions(opened)
     assert all(word.isprintable() for one in shown for word in (one.id, *one.argv))
     return f"{len(shown)} sessions"
 
@@ -223,7 +223,8 @@ async def _control(channel: socket.socket, _: Path) -> str:
     async with open_monitor(channel, timeout_s=1.0) as monitor:
         following = asyncio.ensure_future(_count(monitor.events()))
         try:
-            await monitor.restore("/state")
+            await monitor.execute("migrate-incoming", {"uri": "file:/state"})
+            await monitor.wait_restored()
             await monitor.announce_disk_size(1)
         finally:
             following.cancel()

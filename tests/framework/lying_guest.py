@@ -24,7 +24,18 @@ from grpclib.encoding.base import CodecBase
 from grpclib.server import Server, Stream
 
 from guest.wire import portal_pb2 as pb
-from guest.wire.constants import ERROR_TRAILER, HELLO_MAGIC, NONCE_BYTES, OUTPUT_HEADER, REPLY_MAGIC
+from guest.wire.constants import (
+    ERROR_TRAILER,
+    HELLO_MAGIC,
+    LANE_FRAME_BYTES,
+    LANE_HEADER,
+    LANE_MAGIC,
+    LANES,
+    NONCE_BYTES,
+    OUTPUT_HEADER,
+    REPLY_MAGIC,
+    TICKET_BYTES,
+)
 from tests.framework.hostile_messages import hostile_tar, random_bytes, random_message
 
 FLOOD_BYTES = 96 << 20
@@ -296,6 +307,37 @@ async def _speak_grpc(
     protocol.connection_lost(None)
 
 
+# ---------------------------------------------------------------- lanes
+
+
+async def serve_lane(script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A lane greets as it should; what comes over it are frames, or not."""
+    dice = random.Random(script.dice.random())
+    await reader.readuntil(LANE_MAGIC)
+    nonce = await reader.readexactly(NONCE_BYTES)
+    await reader.readexactly(TICKET_BYTES)
+    writer.write(REPLY_MAGIC + nonce)
+    drinking = asyncio.ensure_future(_drink(reader)) if dice.random() < 0.8 else None
+    try:
+        stream = hostile_tar(dice) if dice.random() < 0.7 else random_bytes(dice, 100000)
+        step = max(dice.choice((1, 512, 70000, LANE_FRAME_BYTES)), len(stream) // 500)
+        for start in range(0, len(stream), step):
+            part = stream[start : start + step]
+            length = (
+                len(part) if dice.random() < 0.97 else dice.choice((0, 1, LANE_FRAME_BYTES + 1, 2**32 - 1))
+            )
+            writer.write(LANE_HEADER.pack(dice.choice((1,) * 20 + (2, 0, 255)), length) + part)
+            await writer.drain()
+        if dice.random() < 0.8:
+            writer.write(LANE_HEADER.pack(1, 0) + LANE_HEADER.pack(2, 0))
+        if dice.random() < 0.1:
+            await _flood(dice, writer, LANE_HEADER.pack(1, 0) * 100)
+        await asyncio.sleep(dice.choice((0, 0.05, 0.05, STALL_S)))
+    finally:
+        if drinking is not None:
+            drinking.cancel()
+
+
 # ---------------------------------------------------------------- the other channels
 
 
@@ -368,6 +410,8 @@ async def main(directory: Path) -> None:
         return serve
 
     await asyncio.start_unix_server(player(serve_portal), directory / "sockets" / "portal-0.sock")
+    for number in range(LANES):
+        await asyncio.start_unix_server(player(serve_lane), directory / "sockets" / f"lane-{number}.sock")
     await asyncio.start_unix_server(player(serve_channel), directory / "channel.sock")
     orders = asyncio.StreamReader()
     loop = asyncio.get_running_loop()

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ("scripts/quickstart", "scripts/test", "scripts/check", ".ci/run")
+SCRIPTS = (
+    "scripts/quickstart", "scripts/test", "scripts/check", "scripts/generate", "scripts/release-notes", ".ci/run",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

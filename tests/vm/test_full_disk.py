@@ -111,14 +111,14 @@ def test_box_that_fills_the_disk_waits_for_space_and_goes_on(
     disk.fill(leave_kib=4096)
     script = "head -c 16777216 /dev/urandom > /root/big; sync; sha256sum < /root/big"
     with beginning(small, "exec", "writer", "sh", "-c", script) as writing:
-        assert within(30, lambda: state(small) == "paused"), writing.poll()
+        assert within(120, lambda: state(small) == "paused"), writing.poll()
         assert "disk is full" in small.out("inspect", "-f", "{{.State.Reason}}", "writer")
         refused = small("exec", "writer", "true")
         assert refused.returncode == 125
         assert "disk is full" in refused.stderr.decode()
         assert writing.poll() is None
         disk.empty()
-        stdout, stderr = writing.communicate(timeout=60)
+        stdout, stderr = writing.communicate(timeout=120)
         assert writing.returncode == 0, stderr
     assert state(small) == "running"
     assert small("exec", "writer", "sha256sum", "/root/big").stdout.split()[0] == stdout.split()[0]

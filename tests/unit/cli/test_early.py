@@ -1,6 +1,7 @@
 """Which command lines leave the kind of machine alone, told before the command line is parsed."""
 
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +47,15 @@ def test_switches_are_the_flags_without_a_value_of_the_commands(command: str) ->
     for option in options:
         for flag in (*option.opts, *option.secondary_opts):
             assert (flag in early.SWITCHES) == bool(option.is_flag), flag
+
+
+def test_usual_machine_is_not_for_who_has_configured_another(tmp_path: Path) -> None:
+    file = tmp_path / "boxlite/config.yaml"
+    file.parent.mkdir()
+    environment = {"XDG_CONFIG_HOME": str(tmp_path)}
+    assert not early.is_configured(environment)
+    file.write_text("aliases: {ll: ls -a}\n")
+    assert not early.is_configured(environment)
+    file.write_text("defaults: {run: {memory: 1g}}\n")
+    assert early.is_configured(environment)
+    assert early.is_configured({"BOXLITE_CONFIG": "/x"})

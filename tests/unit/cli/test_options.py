@@ -288,3 +288,14 @@ def test_pull_policy_words() -> None:
     assert pull_policy("Always") is PullPolicy.ALWAYS
     with pytest.raises(InvalidArgumentError, match="pull is always"):
         pull_policy("sometimes")
+
+
+def test_spec_exposed_ports_are_published_with_publish_all_only() -> None:
+    assert spec_of("--expose", "80", "alpine").ports == ()
+    ports = spec_of("-P", "--expose", "80", "--expose", "53/udp", "-p", "8080:80", "alpine").ports
+    assert [(port.host_port, port.box_port, str(port.protocol)) for port in ports] == [
+        (8080, 80, "tcp"),
+        (ports[1].host_port, 53, "udp"),
+    ]
+    with pytest.raises(InvalidArgumentError, match="has a port of the host"):
+        spec_of("--expose", "8080:80", "alpine")

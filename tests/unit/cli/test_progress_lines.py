@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import time
+
 import pytest
 
-from boxlite_cli.progress import LineDisplay
+from boxlite_cli.counting import CountedStream
+from boxlite_cli.progress import LineDisplay, _rate
 from engine.progress import Progress
 
 DIGEST = "sha256:b40931ee05f7" + "0" * 52
@@ -42,3 +46,31 @@ def test_lines_of_notes_are_all_said_and_none_after_the_end(capsys: pytest.Captu
     display.close()
     display.show(Progress(stage="note", item="a:1", message="late"))
     assert capsys.readouterr().err == "mirror 0 does not serve it\nmirror 1 does not serve it\n"
+
+
+def test_lines_of_transfers_that_were_asked_for_are_not_said(capsys: pytest.CaptureFixture[str]) -> None:
+    display = LineDisplay()
+    for stage in ("copy", "load", "save"):
+        display.show(Progress(stage=stage, item="x", done=1 << 20, total=2 << 20))
+    assert capsys.readouterr().err == ""
+
+
+def test_rate_is_told_once_there_is_something_to_tell_it_by() -> None:
+    now = time.monotonic()
+    half = Progress(stage="load", item="x", done=20 << 20, total=40 << 20)
+    assert _rate(half, now, 0) == ""
+    assert _rate(half, now - 2, 0) == ", 10 MiB/s, 2 s left"
+    assert _rate(Progress(stage="save", item="x", done=20 << 20), now - 2, 0) == ", 10 MiB/s"
+    assert _rate(Progress(stage="layer", item="x", done=4, total=4), now - 2, 0) == ""
+
+
+def test_counted_stream_tells_every_mebibyte_and_changes_nothing() -> None:
+    told: list[int] = []
+    source = CountedStream(
+        io.BytesIO(bytes(5 << 19)), lambda one: told.append(one.done), stage="load", item="x"
+    )
+    assert sum(len(piece) for piece in iter(lambda: source.read(1 << 19), b"")) == 5 << 19
+    target = io.BytesIO()
+    counted = CountedStream(target, lambda one: told.append(one.done), stage="save", item="x")
+    assert counted.write(bytearray(1 << 20)) == 1 << 20 and target.tell() == 1 << 20
+    assert told == [1 << 20, 2 << 20, 1 << 20]

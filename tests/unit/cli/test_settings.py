@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from boxlite_cli.configfile import load_config
-from boxlite_cli.settings import GlobalOptions, resolve_settings
+from boxlite_cli.settings import GlobalOptions, find_values, resolve_settings
 from engine.errors import ConfigError
-from engine.model import Accel
+from engine.model import Accel, RuntimeConfig
 
 
 def written(tmp_path: Path, document: Any) -> str:
@@ -88,3 +90,137 @@ def test_config_wrong_is_named_with_its_place(tmp_path: Path, document: Any, com
 def test_config_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "nope.json")
+
+
+CONFIG = """\
+home_dir: /from/file
+accel: tcg
+image_registries:
+  - host: ghcr.io/me
+    username: me
+    password: hidden-word
+aliases:
+  ll: ls -a
+  broken: "run 'x"
+defaults:
+  ls: {all: true}
+  run:
+    memory: 1g
+    label: [team=web]
+"""
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> dict[str, str]:
+    """An environment whose user has a configuration file."""
+    path = tmp_path / "xdg/boxlite/config.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(CONFIG)
+    return {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}
+
+
+def test_settings_of_the_users_own_file_are_found_with_their_origin(configured: dict[str, str]) -> None:
+    values = find_values(GlobalOptions(), configured)
+    path = f"{configured['XDG_CONFIG_HOME']}/boxlite/config.yaml"
+    assert values["home_dir"] == ("/from/file", f"{path}:1")
+    assert values["accel"] == ("tcg", f"{path}:2")
+    assert values["security"] == ("enabled", "default")
+    values = find_values(GlobalOptions(home="/given"), {**configured, "BOXLITE_ACCEL": "kvm"})
+    assert values["home_dir"] == ("/given", "--home") and values["accel"] == ("kvm", "BOXLITE_ACCEL")
+
+
+def test_settings_another_file_takes_the_place_of_the_users_own(
+    configured: dict[str, str], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text("accel: hvf\n")
+    environment = {**configured, "BOXLITE_CONFIG": str(other)}
+    assert resolve_settings(GlobalOptions(), environment).config == RuntimeConfig(accel=Accel.HVF)
+    given = GlobalOptions(config=str(other))
+    assert find_values(given, configured)["home_dir"] == (None, "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "complaint"),
+    [
+        ("accel: tcg\nhome: /x\n", 2, "unknown key 'home'"),
+        ("accel: fast\n", 1, "accel must be auto, kvm, hvf or tcg"),
+        ("aliases:\n  run: ls\n", 2, "another name: there is a command of this one"),
+        ("aliases:\n  Ll: ls\n", 2, "lower-case letters"),
+        ("aliases:\n  ll: 3\n", 2, "a command line"),
+        ("color: red\n", 1, "auto, always or never"),
+        ("defaults:\n  rnu: {}\n", 2, "named after a command"),
+        ("defaults:\n  run:\n    memory: {a: b}\n", 3, "a value, or a list of values"),
+        ("image_registries:\n- host: a\n- hots: b\n", 3, "unknown key 'hots'"),
+        ("a: [\n", 0, "is not YAML"),
+    ],
+)
+def test_config_wrong_is_named_with_its_line(tmp_path: Path, text: str, line: int, complaint: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        load_config(path)
+    assert f"{path}:{line}: " in str(caught.value) if line else str(path) in str(caught.value)
+
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_config_show_names_the_origin_and_hides_passwords(
+    program: Program, configured: dict[str, str]
+) -> None:
+    done = program("config", "show", "--origin", **configured)
+    assert done.returncode == 0 and "hidden-word" not in done.stdout
+    lines = {row.split()[0]: row.split()[-1] for row in done.stdout.splitlines()}
+    assert lines["home_dir"] == "BOXLITE_HOME"  # the test's own
+    assert lines["accel"].endswith("config.yaml:2")
+    assert lines["defaults.run.label"].endswith("config.yaml:14")
+    assert program("config", "show", "accel", **configured).stdout == "tcg\n"
+    found = json.loads(program("config", "show", "--format", "json", **configured).stdout)
+    assert {"Key": "security", "Value": "enabled", "Origin": "default"} in found
+    assert program("config", "show", "acel", **configured).returncode == 2
+    assert program("config", "path", **configured).stdout.strip().endswith("xdg/boxlite/config.yaml")
+
+
+def test_config_defaults_stand_in_for_options_and_give_way_to_them(
+    program: Program, configured: dict[str, str]
+) -> None:
+    file = Path(configured["XDG_CONFIG_HOME"], "boxlite/config.yaml")
+    file.write_text("defaults:\n  ls: {format: json}\n  run: {rm: true}\n")
+    assert program("ls", **configured).stdout == "[]\n"
+    assert program("ls", "--format", "yaml", **configured).stdout == "[]\n"
+    assert program("ls", "--format", "table", **configured).stdout.startswith("ID")
+    clash = program("run", "--restart", "always", "alpine", **configured)
+    assert "--rm cannot be combined with --restart" in clash.stderr
+    fine = program("run", "--rm=false", "--restart", "always", "--allow-net", "x", "alpine", **configured)
+    assert "--rm cannot" not in fine.stderr
+    file.write_text("defaults:\n  run:\n    memry: 1g\n")
+    wrong = program("run", "alpine", **configured)
+    assert (
+        wrong.returncode == 125 and "config.yaml:3" in wrong.stderr and "did you mean memory?" in wrong.stderr
+    )
+    assert program("run", "--help", **configured).returncode == 0
+    assert program("version", **configured).returncode == 0
+
+
+def test_config_alias_is_expanded(program: Program, configured: dict[str, str]) -> None:
+    assert program("ll", "-q", **configured).returncode == 0
+    assert "not a command line" in program("broken", **configured).stderr
+    assert program("lll", **configured).returncode == 2
+
+
+def test_errors_as_json_have_code_hint_and_retryable(program: Program) -> None:
+    for words, code in (
+        (["rnu"], "invalid_argument"),
+        (["ls", "--nope"], "invalid_argument"),
+        (["stop", "nope"], "not_found"),
+        (["inspect", "nope"], "not_found"),
+        (["run", "-m", "lots", "alpine"], "invalid_argument"),
+        (["ls", "--config", "/nope"], "config_error"),
+    ):
+        done = program("--json", *words)
+        (line,) = done.stderr.splitlines()
+        error = json.loads(line)["error"]
+        assert error["code"] == code and error["message"] and error["retryable"] is False
+        assert "hint" in error and done.returncode != 0
+    assert json.loads(program("ls", "--json").stdout) == []

@@ -1,5 +1,6 @@
 """Control groups: the call to systemd as words, version 2 on a directory that looks like it, version 1 for real."""
 
+import asyncio
 import os
 import subprocess
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_group_of_version_1_limits_a_real_process_and_goes_with_it() -> None:
     finally:
         process.kill()
         process.wait()
-    group.remove()
+    asyncio.run(group.remove())
     assert not any(path.exists() for path in group.paths)
 
 

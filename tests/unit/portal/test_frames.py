@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import RpcTransportError
@@ -29,6 +29,7 @@ WRONG = [
 ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(frames=st.lists(st.sampled_from(RIGHT), max_size=6), cut=st.integers(1, 50000))
 def test_guard_passes_what_a_server_sends_in_any_pieces(frames: list[bytes], cut: int) -> None:
     guard, stream = FrameGuard(), b"".join(frames)

@@ -6,7 +6,7 @@ import json
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import InvalidArgumentError, UnsupportedError
@@ -136,6 +136,7 @@ HOLDS = {
 }  # fmt: skip
 
 
+@settings(deadline=None)
 @given(comparison=st.sampled_from(Comparison), argument=U64, value=U64, second=U64, near=st.booleans())
 def test_compiler_compares_arguments_of_64_bits(
     comparison: Comparison, argument: int, value: int, second: int, near: bool
