@@ -34,6 +34,7 @@ def plan_object(spec: BoxSpec, name: str | None, plan: Foresight) -> dict[str, A
         "Template": plan.template_key,
         "Network": {
             "Mode": str(network.mode),
+            "Gateway": plan.restricted,
             "HostAccess": network.host_access,
             "AllowNet": list(network.allow_net),
             "DenyNet": list(network.deny_net),
@@ -43,6 +44,7 @@ def plan_object(spec: BoxSpec, name: str | None, plan: Foresight) -> dict[str, A
         "Mounts": [mount_object(volume) for volume in spec.volumes],
         "Capabilities": list(plan.capabilities),
         "ReadonlyRootfs": spec.read_only,
+        "Secrets": [secret.name for secret in spec.secrets],
         "Security": spec.security.preset,
         "Jail": {
             "Enabled": plan.jail.enabled,

@@ -17,6 +17,7 @@ from boxlite_cli.terminal import is_terminal
 EXAMPLES = """
   boxlite attach shell
   boxlite attach --no-stdin web
+  boxlite attach web 3f9c2a
   boxlite attach --detach-keys ctrl-x shell
 """
 

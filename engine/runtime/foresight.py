@@ -37,6 +37,7 @@ from engine.runtime.context import Context
 from engine.runtime.guest import guest_files
 from engine.runtime.machines import check_cpus, make_shape
 from engine.runtime.requests import container_argv, container_env, published_ports
+from engine.runtime.restrictions import is_restricted
 from engine.runtime.shares import shares_of
 from engine.runtime.support import check_support
 from engine.vmm.confinement import machine_jail
@@ -61,7 +62,7 @@ class PlannedImage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foresight:
     """What a start would do. `env_names` are names only: values may be secrets. `first` are things that would be made
-    before, in words; `passed_over` says why better accelerators would not be taken."""
+    before, in words; `restricted`: the network is only what the gateway lets through; `passed_over` says why better accelerators would not be taken."""
 
     image: PlannedImage
     argv: tuple[str, ...]
@@ -70,6 +71,7 @@ class Foresight:
     working_dir: str
     capabilities: tuple[str, ...]
     ports: tuple[PortSpec, ...]
+    restricted: bool
     accel: Accel
     passed_over: dict[str, str]
     template_key: str | None
@@ -120,6 +122,7 @@ async def foresee(context: Context, spec: BoxSpec, pull: PullPolicy) -> Foresigh
         working_dir=spec.working_dir or image.config.working_dir or "/",
         capabilities=tuple(capabilities),
         ports=plan_ports(published_ports(spec, image.config)) if networked else (),
+        restricted=is_restricted(spec),
         accel=shape.accel,
         passed_over=passed_over,
         template_key=None if template is None else template.key,

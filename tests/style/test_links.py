@@ -31,8 +31,11 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(found), target
 
 
-def test_pages_are_reached_from_the_index() -> None:
-    index = (ROOT / "docs/README.md").read_text()
-    linked = {(ROOT / "docs" / target.partition("#")[0]).resolve() for target in LINK.findall(index)}
-    missing = [page.name for page in PAGES[1:-2] if page not in linked and page.name != "README.md"]
-    assert not missing
+def test_pages_are_reached_from_the_index_or_another_page() -> None:
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in PAGES
+        for target in LINK.findall(page.read_text())
+    }
+    missing = [page.name for page in PAGES if page not in linked and page.parent not in linked]
+    assert missing in ([], ["README.md"])
