@@ -11,6 +11,7 @@ from boxlite.execution import Execution
 from boxlite.values import BoxInfo, HealthReport, box_info
 from engine.errors import BoxliteError, NotFoundError
 from engine.model import ExecSpec
+from engine.runtime.files import BoxFiles
 
 if TYPE_CHECKING:
     from engine.metrics import BoxMetrics
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from engine.runtime.link import BoxLink
 
 
-class Box:
+class Box(BoxFiles):
     """One box. Made by `Boxlite.create` and `Boxlite.get`; may be used by any number of tasks at once.
 
     It starts when something is first executed in it. Every method raises members of BoxliteError only, with the box
@@ -40,6 +41,9 @@ class Box:
     def name(self) -> str:
         """Its name as last seen."""
         return self._link.record.name
+
+    def _file_link(self) -> BoxLink:
+        return self._link
 
     def __repr__(self) -> str:
         return f"<Box {self.name} {self.id}>"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 from boxlite.errors import ExecError, TimeoutError  # noqa: A004
 from boxlite.options import BoxOptions
 from boxlite.runtime import Boxlite
+from engine.runtime.files import BoxFiles
 
 if TYPE_CHECKING:
     from boxlite.box import Box
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from boxlite.security import SecurityOptions
     from boxlite.values import BoxInfo
     from engine.metrics import BoxMetrics
+    from engine.runtime.link import BoxLink
 
 DEFAULT_IMAGE = "python:slim"
 
@@ -51,7 +53,7 @@ class MoreOptions(TypedDict, total=False):
     platform: str | None
 
 
-class SimpleBox:
+class SimpleBox(BoxFiles):
     """A box that lasts as long as its context: `async with SimpleBox("alpine:3.20") as box: await box.exec("ls")`.
 
     `runtime` None: `Boxlite.default()`. With `reuse_existing` a box named `name` that exists is taken as it is.
@@ -85,6 +87,9 @@ class SimpleBox:
         if self._box is None:
             raise RuntimeError("not started: use `async with`, or start() first")
         return self._box
+
+    def _file_link(self) -> BoxLink:
+        return self.box._file_link()
 
     @property
     def id(self) -> str:

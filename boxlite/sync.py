@@ -5,15 +5,15 @@ Works in threads, and where a loop runs already (Jupyter), since the loop is nev
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
+from boxlite.background import background, iterate
 from boxlite.runtime import Boxlite
 from boxlite.simplebox import CodeBox, SimpleBox
+from boxlite.sync_files import SyncFiles
 
 if TYPE_CHECKING:
     from boxlite.box import Box
@@ -23,63 +23,7 @@ if TYPE_CHECKING:
     from boxlite.streams import Input, Output
     from boxlite.values import BoxInfo, HealthReport, ImageInfo
     from engine.metrics import BoxMetrics
-
-T = TypeVar("T")
-
-
-class _Background:
-    """The loop and its thread, started at the first call. A daemon: it keeps no program from ending."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for the work; an interrupt of the waiting thread cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._running())
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="boxlite-sync", daemon=True).start()
-                threading.Thread(target=_close_at_exit, args=(self._loop,), name="boxlite-exit").start()
-            return self._loop
-
-
-def _close_at_exit(loop: asyncio.AbstractEventLoop) -> None:
-    """Once the program's main thread has ended, end the boxes and threads that would keep the program from ending."""
-    threading.main_thread().join()
-    asyncio.run_coroutine_threadsafe(_end_everything(), loop).result()
-
-
-async def _end_everything() -> None:
-    """As `asyncio.run` ends a loop: first the tasks, then what they left open."""
-    loop = asyncio.get_running_loop()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await loop.shutdown_asyncgens()
-
-
-_background = _Background()
-
-
-def _iterate(source: AsyncIterator[T]) -> Iterator[T]:
-    async def following() -> T:
-        return await anext(source)
-
-    while True:
-        try:
-            yield _background.run(following())
-        except StopAsyncIteration:
-            return
+    from engine.runtime.files import BoxFiles
 
 
 class SyncOutput:
@@ -89,10 +33,10 @@ class SyncOutput:
         self._output = output
 
     def __iter__(self) -> Iterator[str]:
-        return _iterate(self._output)
+        return iterate(self._output)
 
     def read(self) -> bytes:
-        return _background.run(self._output.read())
+        return background.run(self._output.read())
 
 
 class SyncInput:
@@ -102,10 +46,10 @@ class SyncInput:
         self._input = stdin
 
     def send_input(self, data: bytes | str) -> None:
-        _background.run(self._input.send_input(data))
+        background.run(self._input.send_input(data))
 
     def close(self) -> None:
-        _background.run(self._input.close())
+        background.run(self._input.close())
 
     def is_closed(self) -> bool:
         return self._input.is_closed()
@@ -131,19 +75,19 @@ class SyncExecution:
         return SyncOutput(self._execution.stderr())
 
     def wait(self) -> ExecResult:
-        return _background.run(self._execution.wait())
+        return background.run(self._execution.wait())
 
     def collect(self) -> ExecResult:
-        return _background.run(self._execution.collect())
+        return background.run(self._execution.collect())
 
     def signal(self, signum: int) -> None:
-        _background.run(self._execution.signal(signum))
+        background.run(self._execution.signal(signum))
 
     def kill(self) -> None:
-        _background.run(self._execution.kill())
+        background.run(self._execution.kill())
 
     def resize_tty(self, rows: int, cols: int) -> None:
-        _background.run(self._execution.resize_tty(rows, cols))
+        background.run(self._execution.resize_tty(rows, cols))
 
     def __enter__(self) -> Self:
         return self
@@ -151,14 +95,17 @@ class SyncExecution:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _background.run(self._execution.__aexit__(kind, error, trace))
+        background.run(self._execution.__aexit__(kind, error, trace))
 
 
-class SyncBox:
+class SyncBox(SyncFiles):
     """`Box`, called plainly."""
 
     def __init__(self, box: Box) -> None:
         self._box = box
+
+    def _async_files(self) -> BoxFiles:
+        return self._box
 
     @property
     def id(self) -> str:
@@ -169,19 +116,19 @@ class SyncBox:
         return self._box.name
 
     def info(self) -> BoxInfo:
-        return _background.run(self._box.info())
+        return background.run(self._box.info())
 
     def start(self) -> None:
-        _background.run(self._box.start())
+        background.run(self._box.start())
 
     def stop(self, *, timeout: float | None = None) -> None:
-        _background.run(self._box.stop(timeout=timeout))
+        background.run(self._box.stop(timeout=timeout))
 
     def remove(self, *, force: bool = False) -> None:
-        _background.run(self._box.remove(force=force))
+        background.run(self._box.remove(force=force))
 
     def rename(self, name: str) -> None:
-        _background.run(self._box.rename(name))
+        background.run(self._box.rename(name))
 
     def exec(
         self,
@@ -196,24 +143,24 @@ class SyncBox:
         stdin: bool = True,
     ) -> SyncExecution:
         return SyncExecution(
-            _background.run(self._box.exec(command, args, env, tty, user, timeout_secs, cwd, stdin=stdin))
+            background.run(self._box.exec(command, args, env, tty, user, timeout_secs, cwd, stdin=stdin))
         )
 
     def exec_shell(
         self, command: str, *, timeout_secs: float | None = None, cwd: str | None = None
     ) -> SyncExecution:
         return SyncExecution(
-            _background.run(self._box.exec_shell(command, timeout_secs=timeout_secs, cwd=cwd))
+            background.run(self._box.exec_shell(command, timeout_secs=timeout_secs, cwd=cwd))
         )
 
     def attach(self) -> SyncExecution:
-        return SyncExecution(_background.run(self._box.attach()))
+        return SyncExecution(background.run(self._box.attach()))
 
     def metrics(self) -> BoxMetrics:
-        return _background.run(self._box.metrics())
+        return background.run(self._box.metrics())
 
     def health_check(self) -> HealthReport:
-        return _background.run(self._box.health_check())
+        return background.run(self._box.health_check())
 
     def __enter__(self) -> Self:
         self.start()
@@ -232,16 +179,16 @@ class SyncImages:
         self._images = runtime.images
 
     def pull(self, reference: str, *, platform: str | None = None) -> ImageInfo:
-        return _background.run(self._images.pull(reference, platform=platform))
+        return background.run(self._images.pull(reference, platform=platform))
 
     def list(self) -> Sequence[ImageInfo]:
-        return _background.run(self._images.list())
+        return background.run(self._images.list())
 
     def get(self, name: str) -> ImageInfo | None:
-        return _background.run(self._images.get(name))
+        return background.run(self._images.get(name))
 
     def remove(self, name: str, *, force: bool = False) -> None:
-        _background.run(self._images.remove(name, force=force))
+        background.run(self._images.remove(name, force=force))
 
 
 class SyncBoxlite:
@@ -256,31 +203,31 @@ class SyncBoxlite:
         return cls(runtime=Boxlite.default())
 
     def create(self, options: BoxOptions, name: str | None = None) -> SyncBox:
-        return SyncBox(_background.run(self.runtime.create(options, name)))
+        return SyncBox(background.run(self.runtime.create(options, name)))
 
     def get(self, box: str) -> SyncBox | None:
-        found = _background.run(self.runtime.get(box))
+        found = background.run(self.runtime.get(box))
         return None if found is None else SyncBox(found)
 
     def get_or_create(self, options: BoxOptions, name: str) -> tuple[SyncBox, bool]:
-        box, created = _background.run(self.runtime.get_or_create(options, name))
+        box, created = background.run(self.runtime.get_or_create(options, name))
         return SyncBox(box), created
 
     def exists(self, box: str) -> bool:
-        return _background.run(self.runtime.exists(box))
+        return background.run(self.runtime.exists(box))
 
     def get_info(self, box: str) -> BoxInfo | None:
-        return _background.run(self.runtime.get_info(box))
+        return background.run(self.runtime.get_info(box))
 
     def list_info(self) -> Sequence[BoxInfo]:
-        return _background.run(self.runtime.list_info())
+        return background.run(self.runtime.list_info())
 
     def remove(self, box: str, force: bool = False) -> None:
-        _background.run(self.runtime.remove(box, force))
+        background.run(self.runtime.remove(box, force))
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Stop the boxes this made. The end of the program does that too, without waiting for theirs."""
-        _background.run(self.runtime.shutdown(timeout))
+        background.run(self.runtime.shutdown(timeout))
 
     close = shutdown
 
@@ -293,7 +240,7 @@ class SyncBoxlite:
         self.shutdown()
 
 
-class SyncSimpleBox:
+class SyncSimpleBox(SyncFiles):
     """`SimpleBox`, called plainly: `with SyncSimpleBox("alpine:3.20") as box: box.exec("ls")`. `runtime` None: one of its
     own, which ends with it."""
 
@@ -319,12 +266,15 @@ class SyncSimpleBox:
     def _kind() -> type[SimpleBox]:
         return SimpleBox
 
+    def _async_files(self) -> BoxFiles:
+        return self._simple
+
     @property
     def id(self) -> str:
         return self._simple.id
 
     def start(self) -> Self:
-        _background.run(self._simple.start())
+        background.run(self._simple.start())
         return self
 
     def exec(
@@ -336,20 +286,18 @@ class SyncSimpleBox:
         timeout: float | None = None,
         cwd: str | None = None,
     ) -> ExecResult:
-        return _background.run(
-            self._simple.exec(command, *args, env=env, user=user, timeout=timeout, cwd=cwd)
-        )
+        return background.run(self._simple.exec(command, *args, env=env, user=user, timeout=timeout, cwd=cwd))
 
     def info(self) -> BoxInfo:
-        return _background.run(self._simple.info())
+        return background.run(self._simple.info())
 
     def metrics(self) -> BoxMetrics:
-        return _background.run(self._simple.metrics())
+        return background.run(self._simple.metrics())
 
     def stop(self) -> None:
-        _background.run(self._simple.stop())
+        background.run(self._simple.stop())
         if self._own is not None:
-            _background.run(self._own.shutdown())
+            background.run(self._own.shutdown())
 
     def __enter__(self) -> Self:
         return self.start()
@@ -370,13 +318,13 @@ class SyncCodeBox(SyncSimpleBox):
         return CodeBox
 
     def run(self, code: str, timeout: float | None = None) -> str:
-        return _background.run(self._simple.run(code, timeout))
+        return background.run(self._simple.run(code, timeout))
 
     def run_script(self, path: str | Path, timeout: float | None = None) -> str:
-        return _background.run(self._simple.run_script(path, timeout))
+        return background.run(self._simple.run_script(path, timeout))
 
     def install_package(self, package: str) -> str:
-        return _background.run(self._simple.install_package(package))
+        return background.run(self._simple.install_package(package))
 
     def install_packages(self, *packages: str) -> str:
-        return _background.run(self._simple.install_packages(*packages))
+        return background.run(self._simple.install_packages(*packages))

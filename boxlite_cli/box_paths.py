@@ -37,7 +37,9 @@ async def _names(home: str, box: str, directory: str) -> list[str]:
         record = await runtime.find(box)
         if record is None or not record.status.is_running:
             return []
-        async with runtime.exec(record.id, ExecSpec(argv=(*_LIST, directory))) as execution:
+        async with runtime.exec(
+            record.id, ExecSpec(argv=(*_LIST, directory), timeout_s=PATIENCE_S)
+        ) as execution:
             async for chunk in execution.stdout:
                 output += chunk
             await execution.wait()

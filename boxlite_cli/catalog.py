@@ -81,6 +81,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("df", "df", "Show what images, disks, machines and boxes take on disk"),
             Entry("version", "version", "Show the version of BoxLite and what it runs on"),
             Entry("config", "config", "Show settings and where they come from"),
+            Entry("volume", "volume", "Storage that outlives boxes"),
             Entry("system", "system", "Set up, check, measure and clean up this installation"),
             Entry("completion", "completion", "Print the completion script of a shell"),
             Entry("help", "help", "Show help for a command"),

@@ -11,7 +11,6 @@ import dataclasses
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from textwrap import dedent, indent
 from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -188,6 +187,8 @@ class BoxliteGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, self.list_commands(ctx))[:2]
             guess = f"; did you mean {' or '.join(near)}?" if near else ""
             error = usage_error_class()(f"there is no command {name!r}{guess}", ctx)

@@ -7,7 +7,6 @@ terminal with colours (`styling`), and folded where it would be too wide.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -84,12 +83,18 @@ def print_rows(
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """On a terminal as wide as it is, with colours where they are wanted; elsewhere as it comes."""
     lines = aligned([headings, *rows])
-    if sys.stdout.isatty() and max(map(len, lines)) > shutil.get_terminal_size().columns:
+    if sys.stdout.isatty() and max(map(len, lines)) > _columns():
         _print_rich_table(headings, rows)
     elif wants_color(sys.stdout):
         print_lines(_coloured(lines, [headings, *rows]))
     else:
         print_lines(lines)
+
+
+def _columns() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def _coloured(lines: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -34,6 +34,8 @@ TITLES = {
 }
 """Stages worth showing; the others pass in a moment. A "warning" is always shown, and stays."""
 
+ONCE = ("template", "guest-image")
+"""Stages of several steps that have one line, whatever the step; their items mean nothing to people."""
 TRANSFERS = ("pull", "layer", "copy", "load", "save")
 """Stages that count bytes."""
 LIVE_ONLY = ("copy", "load", "save")
@@ -127,8 +129,9 @@ class LiveDisplay:
             if self._closed:
                 return
             rich = self._started()
-            key = (progress.stage, progress.item)
+            key = (progress.stage, "" if progress.stage in ONCE else progress.item)
             if key not in self._tasks:
+                self._retire(rich, progress.stage)
                 self._tasks[key] = rich.add_task(_title(progress), total=progress.total, amount="")
                 self._begun[key] = (time.monotonic(), progress.done)
             rich.update(
@@ -138,6 +141,12 @@ class LiveDisplay:
                 description=_title(progress),
                 amount=_amount(progress) + _rate(progress, *self._begun[key]),
             )
+
+    def _retire(self, rich: RichProgress, stage: str) -> None:
+        """Take away the lines of what came before: but for the layers of a pull, one thing happens at a time."""
+        for (other, _), task in self._tasks.items():
+            if other != stage and not {other, stage} <= {"pull", "layer"}:
+                rich.update(task, visible=False)
 
     def close(self) -> None:
         with self._lock:
@@ -175,7 +184,8 @@ def _title(progress: Progress) -> str:
     item = progress.item
     if progress.stage == "layer":
         return f"{item.partition(':')[2][:12]}: {progress.message or 'pulling'}"
-    return progress.message or " ".join(filter(None, (TITLES[progress.stage], item)))
+    shown = "" if progress.stage in ONCE else item
+    return progress.message or " ".join(filter(None, (TITLES[progress.stage], shown)))
 
 
 def _amount(progress: Progress) -> str:

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from boxlite_cli.parsers import parse_size
 from engine.errors import InvalidArgumentError
-from engine.model import VolumeKind, VolumeSpec
+from engine.model import VOLUME_NAME_PATTERN, VolumeKind, VolumeSpec
 
-VOLUME_NAME_PATTERN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _DRIVE_PATTERN = re.compile(r"[a-zA-Z]:[\\/]")
 _HOST_PREFIXES = ("/", "./", "../", "~", "\\\\")
 _OPTION_WORDS = {

@@ -4,7 +4,10 @@
     ├── ConfigError               a setting or option is wrong
     │   └── InvalidArgumentError
     ├── StorageError              home directory, disks, files
-    │   └── ResourceExhaustedError    also: no space left, too many, too large
+    │   ├── ResourceExhaustedError    also: no space left, too many, too large
+    │   ├── IsDirectoryError      a file was asked for
+    │   ├── NotDirectoryError     a directory was asked for, or on the way
+    │   └── DirectoryNotEmptyError
     ├── DatabaseError             the record of boxes and images
     ├── MetadataError             a stored document cannot be read
     ├── ImageError                reference, registry, manifest, layer
@@ -28,6 +31,7 @@
     ├── UnsupportedError
     ├── DeadlineError
     ├── DeniedError
+    │   └── ReadOnlyError         a file system or volume nobody may write to
     └── InternalError
 
 Each carries a stable `code`, the box and operation it concerns where there is one, a `hint` (what to
@@ -100,6 +104,21 @@ class StorageError(BoxliteError):
 
 class ResourceExhaustedError(StorageError):
     code = "resource_exhausted"
+    prefix = ""
+
+
+class IsDirectoryError(StorageError):
+    code = "is_directory"
+    prefix = ""
+
+
+class NotDirectoryError(StorageError):
+    code = "not_directory"
+    prefix = ""
+
+
+class DirectoryNotEmptyError(StorageError):
+    code = "not_empty"
     prefix = ""
 
 
@@ -210,6 +229,10 @@ class DeadlineError(BoxliteError):
 
 class DeniedError(BoxliteError):
     code = "permission_denied"
+
+
+class ReadOnlyError(DeniedError):
+    code = "read_only"
 
 
 class InternalError(BoxliteError):

@@ -13,7 +13,7 @@
         sockets/              portal-N.sock, portal-N.lock, the same for lane-N, qmp.sock
         logs/                 console.log, output.log, qemu.log, shim.log, network.log, connections.log
         mounts/               what the machine sees over 9p
-    volumes/                  named/NAME/, anonymous/ID/
+    volumes/                  named/NAME/{volume.json,data/}, anonymous/ID/N/
     db/                       boxes.db, images.db
     locks/                    one file per thing that is built once
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
@@ -165,9 +165,21 @@ class Layout:
     def volumes_dir(self) -> Path:
         return self.home / "volumes"
 
+    @property
+    def named_volumes_dir(self) -> Path:
+        return self.volumes_dir / "named"
+
+    def named_volume(self, name: str) -> Path:
+        """The name must have been checked."""
+        return self.named_volumes_dir / name
+
+    @property
+    def anonymous_volumes_dir(self) -> Path:
+        return self.volumes_dir / "anonymous"
+
     def anonymous_volumes(self, box_id: str) -> Path:
         """The volumes that were made for one box alone."""
-        return self.volumes_dir / "anonymous" / box_id
+        return self.anonymous_volumes_dir / box_id
 
     @property
     def db_dir(self) -> Path:

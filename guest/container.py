@@ -38,6 +38,7 @@ from guest.rootfs import (
 )
 from guest.sessions import Ending, Execution, Sessions
 from guest.trust import trust
+from guest.users import User
 from guest.wire.constants import BOX_DISK_SERIAL, MAIN_EXECUTION, SHARE_TAG
 
 _CLIENTS_DRAIN_S = 5.0
@@ -396,6 +397,17 @@ class Container:
         """A process whose mount namespace and root are the container's view of files."""
         await self._until_running()
         return self.main.pid
+
+    def user(self, spec: str) -> User:
+        """Who `name|uid[:group|gid]` is in the container now; empty: whom its commands run as. Raises GuestError."""
+        assert self._process is not None
+        if not spec:
+            return self._process.user
+        root_fd = os.open(f"/proc/{self.main.pid}/root", os.O_PATH | os.O_DIRECTORY)
+        try:
+            return find_image_user(root_fd, spec)
+        finally:
+            os.close(root_fd)
 
     # ------------------------------------------------------------ the disk
 

@@ -20,10 +20,10 @@ class GuestError(Exception):
 _CODES = {
     errno.ENOENT: "not_found",
     errno.EEXIST: "already_exists",
-    errno.ENOTEMPTY: "already_exists",
+    errno.ENOTEMPTY: "not_empty",
     errno.EACCES: "permission_denied",
     errno.EPERM: "permission_denied",
-    errno.EROFS: "permission_denied",
+    errno.EROFS: "read_only",
     errno.ENOSPC: "resource_exhausted",
     errno.EDQUOT: "resource_exhausted",
     errno.ENOMEM: "resource_exhausted",
@@ -31,18 +31,21 @@ _CODES = {
     errno.EAGAIN: "resource_exhausted",
     errno.EINVAL: "invalid_argument",
     errno.ENAMETOOLONG: "invalid_argument",
-    errno.ENOTDIR: "invalid_argument",
-    errno.EISDIR: "invalid_argument",
+    errno.ENOTDIR: "not_directory",
+    errno.EISDIR: "is_directory",
     errno.ELOOP: "invalid_argument",
+    errno.EXDEV: "unsupported",
+    errno.EBUSY: "invalid_state",
+    errno.ETXTBSY: "invalid_state",
 }
 
 
 def from_os_error(error: OSError, doing: str) -> GuestError:
-    """Translate what the operating system said while `doing` something."""
+    """Translate what the operating system said while `doing` something (empty: the path alone is named)."""
     number = error.errno or 0
     name = error.filename
     if isinstance(name, bytes):
         name = os.fsdecode(name)
     place = f" {name}" if name and str(name) not in doing else ""
-    reason = os.strerror(number).lower() if number else str(error)
-    return GuestError(_CODES.get(number, "internal"), f"{doing}{place}: {reason}", errno=number)
+    reason = (error.strerror or os.strerror(number)).lower() if number else str(error)
+    return GuestError(_CODES.get(number, "internal"), f"{doing}{place}: {reason}".lstrip(), errno=number)

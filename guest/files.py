@@ -21,14 +21,17 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from guest.errors import GuestError, from_os_error
+from guest.fileops import become
 from guest.lanefile import LaneSink, LaneSource
 from guest.mounts import enter_mount_namespace
 from guest.reaper import Reaper
 from guest.tarstream import ExtractOptions, extract_tar, write_tar
+from guest.users import User
 from guest.wire.constants import OUTPUT_CHUNK_BYTES
 
 _RESULT_BYTES = 64 * 1024
 _PIPE_BYTES = 1024 * 1024
+_GIVING_UP_S = 2.0
 
 Work = Callable[[IO[bytes] | None], dict[str, Any]]
 
@@ -48,8 +51,9 @@ class FileFacts:
 
 
 class FileWork:
-    """One piece of work in a child process. `write` feeds it, `read` takes what it gives, `result` waits for its end. With a
-    lane it is fed from there, or gives to there, by itself."""
+    """One piece of work in a child process, with the rights of `user` (None: the agent's own). `write` feeds it, `read`
+    takes what it gives, `result` waits for its end; with a lane it is fed from there, or gives to there, by itself. A
+    failure is told as met while `doing` something."""
 
     def __init__(
         self,
@@ -60,10 +64,13 @@ class FileWork:
         feeds: bool = False,
         gives: bool = False,
         lane_fd: int | None = None,
+        user: User | None = None,
+        doing: str = "in the box",
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._result_fd, result_fd = os.pipe()
         self._data_fd = -1
+        self._has_lane = lane_fd is not None
         child_data = -1
         if lane_fd is None and feeds:
             child_data, self._data_fd = os.pipe()
@@ -80,7 +87,7 @@ class FileWork:
                 data = lambda: os.fdopen(child_data, "rb" if feeds else "wb")  # noqa: E731
             else:
                 data = contextlib.nullcontext
-            _run_child(view_pid, work, data, result_fd)
+            _run_child(view_pid, work, data, result_fd, user, doing)
         self.pid = pid
         self._ended = reaper.watch(pid)
         os.close(result_fd)
@@ -138,33 +145,56 @@ class FileWork:
         return dict(report)
 
     def close(self) -> None:
-        """Give the work up if it still runs."""
+        """Give the work up if it still runs. It is told so before its data ends: what is half written is taken away, never
+        taken for the whole. On a lane it is killed: nothing more must come from it there."""
+        if not self._ended.done():
+            self._signal(signal.SIGKILL if self._has_lane else signal.SIGTERM)
+            self._loop.call_later(_GIVING_UP_S, self._signal, signal.SIGKILL)
         self.end_of_data()
+        os.close(self._result_fd)
+
+    def _signal(self, signum: int) -> None:
         if not self._ended.done():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-        os.close(self._result_fd)
+                os.kill(self.pid, signum)
 
 
 def _on_lane(fd: int, *, feeds: bool) -> AbstractContextManager[Any]:
     return contextlib.nullcontext(LaneSource(fd)) if feeds else contextlib.closing(LaneSink(fd))
 
 
+class _GivenUpError(BaseException):
+    """Nobody wants the work any more."""
+
+
+def _give_up(_: int, __: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _GivenUpError
+
+
 def _run_child(
-    view_pid: int, work: Work, open_data: Callable[[], AbstractContextManager[Any]], result_fd: int
+    view_pid: int,
+    work: Work,
+    open_data: Callable[[], AbstractContextManager[Any]],
+    result_fd: int,
+    user: User | None,
+    doing: str,
 ) -> None:
     """The child's whole life; never returns."""
     try:
+        signal.signal(signal.SIGTERM, _give_up)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         gc.disable()
         try:
             enter_mount_namespace(view_pid)
             os.umask(0)
+            if user is not None:
+                become(user)
             with open_data() as data:
                 report = work(data)
         except OSError as error:
-            failure = from_os_error(error, "in the box")
+            failure = from_os_error(error, doing)
             report = {"code": failure.code, "message": failure.message, "errno": failure.errno}
         except Exception as error:
             traceback.print_exc()

@@ -40,7 +40,7 @@ def df(
 ) -> int:
     """Show what images, disks, machines and boxes take on disk.
 
-    RECLAIMABLE is what `boxlite gc`, `boxlite prune` or `boxlite system prune -a` would free.
+    RECLAIMABLE is what `boxlite gc`, `boxlite prune`, `boxlite system prune -a` or `boxlite volume prune -a` would free.
     """
     return run_async(_df(settings, format_))
 

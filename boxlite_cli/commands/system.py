@@ -154,7 +154,7 @@ async def _prune(settings: Settings, wanted: PruneFilter, all_: bool, force: boo
         if not dry_run:
             removed = {record.name for record in (await runtime.prune_boxes(boxes))[0]}
             found = [item for item in found if item.path in removed]
-        found += await runtime.prune_images(named_too=all_, dry_run=dry_run)
+        found += await runtime.images.prune(named_too=all_, dry_run=dry_run)
         found += await runtime.collect_garbage(dry_run=dry_run)
     if found:
         rows = [(item.kind, size_text(item.size_bytes), item.path) for item in found]

@@ -57,11 +57,17 @@ def _die_with_parent() -> tuple[str, ...]:
 
 
 def _namespaces(jail: Jail) -> tuple[str, ...]:
-    """A box with a user of its own gets its user namespace from the gate, which makes it as that user."""
+    """A box with a user of its own gets its user namespace from the gate, which makes it as that user.
+
+    It is not process 1 of its namespace then: a signal at a parent's death is sent with the dead parent's rights
+    (kernel/exit.c, forget_original_parent), and bubblewrap's outer process may not kill another user's. Its inner one it
+    may, and with process 1 the kernel ends all others of the namespace (pid_namespaces(7)).
+    """
     words = ["--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     words += [] if jail.network else ["--unshare-net"]
-    words += ["--unshare-pid", "--as-pid-1"] if jail.pids else []
     kept = _CAPABILITIES_OF_GATE if jail.identity is not None else jail.capabilities
+    words += ["--unshare-pid"] if jail.pids else []
+    words += ["--as-pid-1"] if jail.pids and not kept else []
     if not kept:
         words += ["--unshare-user", "--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID)]
     words += ["--hostname", jail.hostname, "--cap-drop", "ALL"]

@@ -180,9 +180,10 @@ def disk_tool_profile() -> SyscallProfile:
 
 
 def gateway_profile() -> SyscallProfile:
-    """A Python process that speaks TCP and UDP for a box, and writes its log: no processes, no tree of files."""
+    """A Python process that speaks TCP and UDP for a box, and writes its log: no processes, no tree of files. A certificate is
+    given to OpenSSL as a file, which is one in memory."""
     return SyscallProfile(
         name="gateway",
-        allowed=_calls(*_PROGRAM, INHERITED_SOCKETS, ANY_SOCKETS, "unlink", "rename"),
+        allowed=_calls(*_PROGRAM, INHERITED_SOCKETS, ANY_SOCKETS, "unlink", "rename", "memfd_create"),
         conditional=_conditional(kvm=False, executes=True),
     )

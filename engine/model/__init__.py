@@ -29,6 +29,7 @@ from engine.model.box import (
 )
 from engine.model.config import Accel, RegistryConfig, RuntimeConfig
 from engine.model.execution import ExecSpec, ExitStatus, LogRecord, TerminalSize
+from engine.model.files import FileInfo, FileKind
 from engine.model.image import Image, ImageConfig, Layer, PullPolicy, RootfsDisk
 from engine.model.network import NetworkMode, NetworkSpec, PortSpec, Protocol
 from engine.model.record import BoxRecord, BoxState, StageTimings
@@ -36,6 +37,7 @@ from engine.model.secrets import MAX_SECRET_LENGTH, Secret, SecretSource, Secret
 from engine.model.security import DOCKER_CAPABILITIES, SecurityOptions
 from engine.model.status import TRANSITIONS, BoxStatus, HealthState, check_transition, utc_now
 from engine.model.system import Check, CheckStatus, DiskUsage, Reclaimable, RuntimeInfo
+from engine.model.volume import VOLUME_NAME_PATTERN, Volume
 
 __all__ = [
     "BOX_ID_PATTERN",
@@ -55,6 +57,7 @@ __all__ = [
     "NAME_PATTERN",
     "SPEC_SCHEMA",
     "TRANSITIONS",
+    "VOLUME_NAME_PATTERN",
     "Accel",
     "BoxRecord",
     "BoxSpec",
@@ -65,6 +68,8 @@ __all__ = [
     "DiskUsage",
     "ExecSpec",
     "ExitStatus",
+    "FileInfo",
+    "FileKind",
     "HealthCheck",
     "HealthState",
     "Image",
@@ -90,6 +95,7 @@ __all__ = [
     "StageTimings",
     "TerminalSize",
     "Ulimit",
+    "Volume",
     "VolumeKind",
     "VolumeSpec",
     "check_transition",

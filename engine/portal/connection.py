@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import secrets
 import socket
@@ -25,6 +26,7 @@ from engine.portal.frames import FrameGuard
 from guest.wire.constants import FLUSH_BYTES, HELLO_MAGIC, NONCE_BYTES, PORTAL_PORTS, REPLY_MAGIC
 
 RELAY_CHUNK_BYTES = 256 * 1024
+_TURNS = itertools.count()
 HELLO_PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """How long each hello waits for its answer before the port is flushed and greeted again."""
 MAX_STALE_BYTES = 64 * 1024 * 1024
@@ -49,10 +51,13 @@ class PortLease:
 
 async def lease_port(sockets_dir: Path, on_wait: Callable[[], None] | None = None) -> PortLease:
     """Take a free port; when all are taken, call `on_wait` and wait for one. Waiting can be cancelled: flock(2) itself
-    could not be."""
+    could not be. Each connection of a process begins at another: the machine learns a moment after us that a connection
+    has ended, and would take the next one on the same port for its rest."""
     delay_s = LEASE_RETRY_S
+    first = next(_TURNS)
     while True:
-        for number in range(PORTAL_PORTS):
+        for step in range(PORTAL_PORTS):
+            number = (first + step) % PORTAL_PORTS
             lock = try_lock(sockets_dir / f"portal-{number}.lock")
             if lock is not None:
                 return PortLease(number, lock)

@@ -77,6 +77,28 @@ def _ask(call: Callable[..., Any], deadline_s: float | None) -> Callable[..., An
     return ask
 
 
+def _ask_and_listen(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call that is answered once, in which `heard` is called as soon as the agent says anything: one that takes no more
+    says so by its metadata. A call it ended while we still send would lose the reason in grpcio."""
+
+    async def ask(request: Any, *, heard: Callable[[], None]) -> Any:
+        import asyncio
+
+        def listened(said: asyncio.Future[Any]) -> None:
+            if not said.cancelled() and said.exception() is None:
+                heard()
+
+        answer = call(request)
+        metadata = asyncio.ensure_future(answer.initial_metadata())
+        metadata.add_done_callback(listened)
+        try:
+            return _checked(await answer)
+        finally:
+            metadata.cancel()
+
+    return ask
+
+
 def _follow(call: Callable[..., Any]) -> Callable[..., Any]:
     """A call that is answered by a stream."""
 
@@ -133,6 +155,16 @@ class GuestSession:
             request_serializer=_serialize,
             response_deserializer=_parser(wire.TunnelChunk),
         )
+        self.read = call(channel.unary_stream, "Files", "Read", wire.DownloadChunk)
+        self.write = _ask_and_listen(
+            channel.stream_unary(
+                f"/{PACKAGE}.Files/Write",
+                request_serializer=_serialize,
+                response_deserializer=_parser(wire.WriteReply),
+            )
+        )
+        self.list_files = call(channel.unary_stream, "Files", "List", wire.DownloadChunk)
+        self.change = call(unary, "Files", "Change", wire.ChangeReply)
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import IO
 
-from engine.errors import BoxliteError, InvalidStateError, NotFoundError
+from engine.errors import BoxliteError, InvalidStateError, NotDirectoryError, NotFoundError
 from engine.events import EventKind
 from engine.fsutil import storage_error
 from engine.model import BoxRecord
@@ -164,8 +164,10 @@ async def _files(context: Context, ref: str) -> AsyncIterator[tuple[BoxRecord, G
 
 def _host_source(path: str, options: CopyOptions) -> Source:
     try:
-        mode = Path(path).stat(follow_symlinks=_follows(path, options)).st_mode
-    except (FileNotFoundError, NotADirectoryError) as error:
+        mode = os.stat(path, follow_symlinks=_follows(path, options)).st_mode  # noqa: PTH116  a last slash counts
+    except NotADirectoryError as error:
+        raise NotDirectoryError(f"{path} is not a directory") from error
+    except FileNotFoundError as error:
         raise NotFoundError(f"{path} does not exist on the host") from error
     except OSError as error:
         raise storage_error(error, "looking at") from error

@@ -18,6 +18,10 @@ async def create_box(
     """Raises AlreadyExistsError for a taken name, ImageError and its kind when the image cannot be had, InvalidArgumentError
     and UnsupportedError for what could not be run."""
     check_support(spec, context.progress)
+    if spec.volumes:
+        from engine.runtime.volumes import check_volumes
+
+        check_volumes(context.layout, spec.volumes)
     effective_capabilities(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
     if spec.secrets:
         from engine.runtime.secrets import check_values

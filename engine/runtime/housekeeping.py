@@ -48,6 +48,7 @@ async def box_size(context: Context, record: BoxRecord) -> BoxSize:
 async def disk_usage(context: Context) -> list[DiskUsage]:
     """What each kind of thing takes, in allocated bytes (as `du` counts), and how much of it nothing needs."""
     from engine.images.store import ImageStore
+    from engine.runtime.volumes import VolumeLibrary
 
     records = await list_boxes(context, include_inactive=True)
     store = ImageStore(context.layout)
@@ -55,6 +56,7 @@ async def disk_usage(context: Context) -> list[DiskUsage]:
     used = {record.manifest_digest or "" for record in records}
     unused = await store.prune(named_too=True, used=used, dry_run=True)
     reclaim = await find_reclaimable(context, records)
+    volumes = await VolumeLibrary(context).list()
     layout = context.layout
     return await asyncio.to_thread(
         lambda: [
@@ -80,7 +82,15 @@ async def disk_usage(context: Context) -> list[DiskUsage]:
                 )
                 + _sum(reclaim, "boxes"),
             ),
-            _usage("volumes", layout.volumes_dir, reclaim),
+            DiskUsage(
+                kind="volumes",
+                total=len(volumes),
+                active=sum(bool(volume.used_by) for volume in volumes),
+                size_bytes=disk_usage_bytes(layout.volumes_dir),
+                reclaimable_bytes=sum(
+                    disk_usage_bytes(Path(volume.path)) for volume in volumes if not volume.used_by
+                ),
+            ),
             _usage("temporary files", layout.tmp_dir, reclaim),
         ]
     )

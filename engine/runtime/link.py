@@ -9,6 +9,7 @@ import contextlib
 import functools
 import secrets
 import time
+from collections.abc import AsyncIterator
 from typing import TypeVar
 
 from engine.errors import BoxliteError, InvalidStateError, RpcTransportError
@@ -20,7 +21,7 @@ from engine.runtime import running
 from engine.runtime.context import Context
 from engine.runtime.records import get_box
 from engine.runtime.requests import exec_request
-from engine.runtime.starting import started_box
+from engine.runtime.starting import files_of_box, started_box
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAIN_EXECUTION
 
@@ -83,6 +84,27 @@ class BoxLink:
         execution = Execution(session, MAIN_EXECUTION, tty=self.record.spec.tty, recorded_end=end)
         execution.attach(keep=True)
         return execution
+
+    @contextlib.asynccontextmanager
+    async def files(self, operation: str) -> AsyncIterator[GuestSession]:
+        """A connection for work on the box's files. A job box that does not run is woken for it, without its command; any
+        other one is started."""
+        record = await self._look()
+        async with contextlib.AsyncExitStack() as stack:
+            session: GuestSession | None = None
+            if not record.status.is_active and (record.spec.is_job or not record.spec.auto_resume):
+                try:
+                    session = await stack.enter_async_context(files_of_box(self._context, record))
+                except InvalidStateError:  # started by somebody while we waited for our turn
+                    if not (await self._look()).status.is_active:
+                        raise
+            if session is None:
+                session = await self._connected(operation, may_start=True)
+            try:
+                yield session
+            except RpcTransportError:
+                self._session = None
+                raise
 
     async def ping(self) -> float:
         """Ask the agent for a sign of life; the milliseconds it took. Raises InvalidStateError for a box that does not

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from engine.runtime.library import ImageLibrary
     from engine.runtime.link import BoxLink
     from engine.runtime.network import BoxNetworks
+    from engine.runtime.volumes import VolumeLibrary
     from engine.shim.lifeline import Shim
 
 
@@ -423,6 +424,13 @@ class Runtime:
 
         return ImageLibrary(self._context)
 
+    @property
+    def volumes(self) -> VolumeLibrary:
+        """Storage that outlives boxes."""
+        from engine.runtime.volumes import VolumeLibrary
+
+        return VolumeLibrary(self._context)
+
     # ------------------------------------------------------------ the system
 
     async def info(self) -> RuntimeInfo:
@@ -459,12 +467,6 @@ class Runtime:
         from engine.runtime.housekeeping import collect_garbage
 
         return await collect_garbage(self._context, dry_run=dry_run)
-
-    async def prune_images(self, *, named_too: bool = False, dry_run: bool = False) -> Sequence[Reclaimable]:
-        """Forget images without a name, with `named_too` all that no box needs; what went."""
-        from engine.runtime.housekeeping import prune_images
-
-        return await prune_images(self._context, named_too=named_too, dry_run=dry_run)
 
     async def doctor(self) -> Sequence[Check]:
         from engine.runtime.doctor import run_checks

@@ -38,18 +38,15 @@ def _source(layout: Layout, record: BoxRecord, volume: VolumeSpec, number: int) 
         path = layout.anonymous_volumes(record.id) / str(number)
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.chmod(0o777)  # whoever the box's commands run as; on the host the home is closed
         except OSError as error:
             raise storage_error(error, "creating") from error
         return path
     assert volume.source is not None
     if volume.kind is VolumeKind.NAMED:
-        path = layout.volumes_dir / "named" / volume.source
-        if not path.is_dir():
-            raise NotFoundError(
-                f"volume {volume.source!r} not found",
-                hint="for a directory of the host give its path: -v ./DIR:/PATH",
-            )
-        return path
+        from engine.runtime.volumes import volume_dir
+
+        return volume_dir(layout, volume.source)
     path = Path(volume.source)
     if not path.exists():
         raise NotFoundError(f"volume host path {volume.source} does not exist")

@@ -147,11 +147,10 @@ class HeadStart:
         """End the machine, with nothing left of it."""
         self._machine.kill_now()
         self._restoring.cancel()
-        results = await asyncio.gather(self._restoring, return_exceptions=True)
+        await asyncio.gather(self._restoring, return_exceptions=True)
         await self._resources.aclose()
         await self._machine.kill()
-        if not isinstance(results[0], Monitor):  # QEMU may not have begun: see engine.vmm.leftovers
-            await asyncio.to_thread(kill_leftovers, self._directory)
+        await asyncio.to_thread(kill_leftovers, self._directory)  # QEMU may not have begun
         self._far_end.close()
         self._forget()
 

@@ -28,7 +28,7 @@ from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
 from engine.vmm.tsc import clock_args
 from guest.wire.constants import LANES, PORTAL_PORTS
 
-KERNEL_TIMEOUT_S = {Accel.TCG: 20.0, Accel.KVM: 5.0, Accel.HVF: 5.0}
+KERNEL_TIMEOUT_S = {Accel.TCG: 60.0, Accel.KVM: 5.0, Accel.HVF: 5.0}
 """Until the first word on the console."""
 BOOT_TIMEOUT_S = {Accel.TCG: 90.0, Accel.KVM: 20.0, Accel.HVF: 20.0}
 """Until the agent is ready: 6 to 8 s under tcg on an idle host."""

@@ -3,7 +3,9 @@
 Linux finds the counter's frequency by timing it against the PIT, which a busy host disturbs: the emulated processor is
 not running when it should look. The kernel then calls its only clock unstable and waits for ticks that never come
 ("tsc: Unable to calibrate against PIT", and no more). QEMU's emulation hands the host's counter through, so the host can
-tell the frequency: `tsc_early_khz=` (Documentation/admin-guide/kernel-parameters.txt).
+tell the frequency: `tsc_early_khz=`. And `tsc=reliable` keeps the kernel from checking the counter against ticks, which a
+busy host loses: it would fall back to them for good, and with a template so would every box
+(Documentation/admin-guide/kernel-parameters.txt).
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def clock_args(accel: Accel) -> tuple[str, ...]:
     if accel is not Accel.TCG:
         return ()
     khz = measure_tsc_khz()
-    return (f"tsc_early_khz={khz}",) if khz else ()
+    return (f"tsc_early_khz={khz}", "tsc=reliable") if khz else ()
 
 
 def measure_tsc_khz() -> int | None:

@@ -34,6 +34,65 @@ class BootRequest(_message.Message):
     machine: InitRequest
     def __init__(self, machine: _Optional[_Union[InitRequest, _Mapping]] = ..., container: _Optional[_Union[ContainerInitRequest, _Mapping]] = ...) -> None: ...
 
+class ChangeReply(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class ChangeRequest(_message.Message):
+    __slots__ = ["change_mode", "change_owner", "make_directory", "path", "remove", "rename", "user"]
+    class ChangeMode(_message.Message):
+        __slots__ = ["mode", "recursive"]
+        MODE_FIELD_NUMBER: _ClassVar[int]
+        RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+        mode: int
+        recursive: bool
+        def __init__(self, mode: _Optional[int] = ..., recursive: bool = ...) -> None: ...
+    class ChangeOwner(_message.Message):
+        __slots__ = ["owner", "recursive"]
+        OWNER_FIELD_NUMBER: _ClassVar[int]
+        RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+        owner: str
+        recursive: bool
+        def __init__(self, owner: _Optional[str] = ..., recursive: bool = ...) -> None: ...
+    class MakeDirectory(_message.Message):
+        __slots__ = ["exist_ok", "mode", "parents"]
+        EXIST_OK_FIELD_NUMBER: _ClassVar[int]
+        MODE_FIELD_NUMBER: _ClassVar[int]
+        PARENTS_FIELD_NUMBER: _ClassVar[int]
+        exist_ok: bool
+        mode: int
+        parents: bool
+        def __init__(self, mode: _Optional[int] = ..., parents: bool = ..., exist_ok: bool = ...) -> None: ...
+    class Remove(_message.Message):
+        __slots__ = ["missing_ok", "recursive"]
+        MISSING_OK_FIELD_NUMBER: _ClassVar[int]
+        RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+        missing_ok: bool
+        recursive: bool
+        def __init__(self, recursive: bool = ..., missing_ok: bool = ...) -> None: ...
+    class Rename(_message.Message):
+        __slots__ = ["overwrite", "target"]
+        OVERWRITE_FIELD_NUMBER: _ClassVar[int]
+        TARGET_FIELD_NUMBER: _ClassVar[int]
+        overwrite: bool
+        target: bytes
+        def __init__(self, target: _Optional[bytes] = ..., overwrite: bool = ...) -> None: ...
+    CHANGE_MODE_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_OWNER_FIELD_NUMBER: _ClassVar[int]
+    MAKE_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    RENAME_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    change_mode: ChangeRequest.ChangeMode
+    change_owner: ChangeRequest.ChangeOwner
+    make_directory: ChangeRequest.MakeDirectory
+    path: bytes
+    remove: ChangeRequest.Remove
+    rename: ChangeRequest.Rename
+    user: str
+    def __init__(self, path: _Optional[bytes] = ..., user: _Optional[str] = ..., make_directory: _Optional[_Union[ChangeRequest.MakeDirectory, _Mapping]] = ..., remove: _Optional[_Union[ChangeRequest.Remove, _Mapping]] = ..., rename: _Optional[_Union[ChangeRequest.Rename, _Mapping]] = ..., change_mode: _Optional[_Union[ChangeRequest.ChangeMode, _Mapping]] = ..., change_owner: _Optional[_Union[ChangeRequest.ChangeOwner, _Mapping]] = ...) -> None: ...
+
 class ContainerInitReply(_message.Message):
     __slots__ = ["pid"]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -190,6 +249,20 @@ class ExitStatus(_message.Message):
     timed_out: bool
     def __init__(self, exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., timed_out: bool = ..., oom_killed: bool = ..., error: _Optional[str] = ...) -> None: ...
 
+class FileEntries(_message.Message):
+    __slots__ = ["entries"]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[FileEntry]
+    def __init__(self, entries: _Optional[_Iterable[_Union[FileEntry, _Mapping]]] = ...) -> None: ...
+
+class FileEntry(_message.Message):
+    __slots__ = ["path", "stat"]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    STAT_FIELD_NUMBER: _ClassVar[int]
+    path: bytes
+    stat: FileStat
+    def __init__(self, path: _Optional[bytes] = ..., stat: _Optional[_Union[FileStat, _Mapping]] = ...) -> None: ...
+
 class FileStat(_message.Message):
     __slots__ = ["exists", "gid", "link_target", "mode", "mtime_ns", "resolved", "size", "uid"]
     EXISTS_FIELD_NUMBER: _ClassVar[int]
@@ -281,6 +354,16 @@ class KillRequest(_message.Message):
     execution_id: str
     signal: int
     def __init__(self, execution_id: _Optional[str] = ..., signal: _Optional[int] = ..., all: bool = ...) -> None: ...
+
+class ListFilesRequest(_message.Message):
+    __slots__ = ["is_pattern", "path", "user"]
+    IS_PATTERN_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    is_pattern: bool
+    path: bytes
+    user: str
+    def __init__(self, path: _Optional[bytes] = ..., user: _Optional[str] = ..., is_pattern: bool = ...) -> None: ...
 
 class ListReply(_message.Message):
     __slots__ = ["sessions"]
@@ -408,6 +491,18 @@ class QuiesceRequest(_message.Message):
     __slots__ = []
     def __init__(self) -> None: ...
 
+class ReadRequest(_message.Message):
+    __slots__ = ["limit", "offset", "path", "user"]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    offset: int
+    path: bytes
+    user: str
+    def __init__(self, path: _Optional[bytes] = ..., user: _Optional[str] = ..., offset: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
 class ResizeReply(_message.Message):
     __slots__ = []
     def __init__(self) -> None: ...
@@ -461,12 +556,16 @@ class StatReply(_message.Message):
     def __init__(self, stat: _Optional[_Union[FileStat, _Mapping]] = ...) -> None: ...
 
 class StatRequest(_message.Message):
-    __slots__ = ["follow_link", "path"]
+    __slots__ = ["as_user", "follow_link", "path", "user"]
+    AS_USER_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_LINK_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    as_user: bool
     follow_link: bool
     path: bytes
-    def __init__(self, path: _Optional[bytes] = ..., follow_link: bool = ...) -> None: ...
+    user: str
+    def __init__(self, path: _Optional[bytes] = ..., follow_link: bool = ..., user: _Optional[str] = ..., as_user: bool = ...) -> None: ...
 
 class TerminalSize(_message.Message):
     __slots__ = ["cols", "rows"]
@@ -555,3 +654,38 @@ class WaitRequest(_message.Message):
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
     execution_id: str
     def __init__(self, execution_id: _Optional[str] = ...) -> None: ...
+
+class WriteChunk(_message.Message):
+    __slots__ = ["data", "end", "header"]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    end: bool
+    header: WriteHeader
+    def __init__(self, header: _Optional[_Union[WriteHeader, _Mapping]] = ..., data: _Optional[bytes] = ..., end: bool = ...) -> None: ...
+
+class WriteHeader(_message.Message):
+    __slots__ = ["kind", "make_parents", "mode", "path", "user"]
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = []
+    APPEND: WriteHeader.Kind
+    CREATE: WriteHeader.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MAKE_PARENTS_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    REPLACE: WriteHeader.Kind
+    USER_FIELD_NUMBER: _ClassVar[int]
+    kind: WriteHeader.Kind
+    make_parents: bool
+    mode: int
+    path: bytes
+    user: str
+    def __init__(self, path: _Optional[bytes] = ..., user: _Optional[str] = ..., kind: _Optional[_Union[WriteHeader.Kind, str]] = ..., mode: _Optional[int] = ..., make_parents: bool = ...) -> None: ...
+
+class WriteReply(_message.Message):
+    __slots__ = ["bytes"]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    bytes: int
+    def __init__(self, bytes: _Optional[int] = ...) -> None: ...

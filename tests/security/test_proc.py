@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from engine import host
 from engine.jailer.grants import DEVICES
 from engine.jailer.identity import FIRST_ID, SHARED_GID
+from engine.process import is_alive, process_start_ticks
 from engine.vmm.confinement import FIRMWARE_DIRS, SHARE_INSIDE
 from tests.framework.cli import Boxlite
 from tests.framework.waiting import eventually, inspect
@@ -195,3 +197,16 @@ def test_files_made_in_a_volume_belong_to_the_person_and_stay(
     assert (volume / "made" / "file").read_text() == "new\n"
     assert not (volume / "before").exists()
     assert {path.stat().st_uid for path in (volume / "made", volume / "made" / "file")} == {os.geteuid()}
+
+
+@pytest.mark.parametrize("link", ["engine.shim", "bwrap"])
+def test_machine_ends_with_whichever_link_of_its_chain_is_killed(
+    boxlite: Boxlite, alpine: str, link: str
+) -> None:
+    boxlite("run", "-d", "--name", "chain", "-p", "80", alpine, "sleep", "600", check=True)
+    shim = Process(inspect(boxlite, "chain")["State"]["Pid"])
+    family = [shim, *descendants(shim)]
+    victim = next(process for process in family if link in process.read("cmdline"))
+    started = [(process.pid, process_start_ticks(process.pid)) for process in family]
+    os.kill(victim.pid, signal.SIGKILL)
+    eventually(lambda: not any(is_alive(pid, ticks) for pid, ticks in started), within_s=20)

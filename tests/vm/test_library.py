@@ -142,3 +142,19 @@ def test_program_that_is_killed_ends_its_box(boxlite: Boxlite, alpine: str) -> N
     program.kill()
     program.communicate()
     wait_gone(boxlite, "prey")
+
+
+def test_plain_calls_work_on_files(boxlite: Boxlite, alpine: str) -> None:
+    with library.SyncBoxlite(library.Options(home_dir=boxlite.home)) as runtime:
+        box = runtime.create(library.BoxOptions(image=alpine))
+        box.mkdir("/plain", exist_ok=True)
+        assert box.write_file("/plain/f", iter([b"a", b"b"])) == 2
+        assert b"".join(box.iter_file("/plain/f")) == box.read_file("/plain/f") == b"ab"
+        box.rename_file("/plain/f", "/plain/g")
+        assert (
+            [file.name for file in box.list_dir("/plain")]
+            == ["g"]
+            == [file.name for file in box.glob("/plain/*")]
+        )
+        box.remove_file("/plain", recursive=True)
+        assert not box.exists("/plain")

@@ -156,7 +156,7 @@ def _as_file(document: bytes) -> Iterator[str]:
         try:
             with open(fd, "wb", closefd=False) as file:
                 file.write(document)
-            yield f"/dev/fd/{fd}"
+            yield f"/proc/self/fd/{fd}"
         finally:
             os.close(fd)
     else:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from boxlite_cli.counting import CountedStream
-from boxlite_cli.progress import LineDisplay, _rate
+from boxlite_cli.progress import LineDisplay, LiveDisplay, _rate
 from engine.progress import Progress
 
 DIGEST = "sha256:b40931ee05f7" + "0" * 52
@@ -74,3 +74,20 @@ def test_counted_stream_tells_every_mebibyte_and_changes_nothing() -> None:
     counted = CountedStream(target, lambda one: told.append(one.done), stage="save", item="x")
     assert counted.write(bytearray(1 << 20)) == 1 << 20 and target.tell() == 1 << 20
     assert told == [1 << 20, 2 << 20, 1 << 20]
+
+
+def test_live_display_shows_one_line_for_what_happens_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    display = LiveDisplay()
+    for stage, item, message in (
+        ("base", "alpine", ""),
+        ("guest-image", "", "building the guest image, once"),
+        ("guest-image", "root", "adding the agent"),
+        ("template", "b76d2a", "starting a machine once"),
+    ):
+        display.show(Progress(stage=stage, item=item, message=message))
+    rich = display._rich
+    assert rich is not None
+    shown = [task.description for task in rich.tasks if task.visible]
+    display.close()
+    assert shown == ["starting a machine once"]

@@ -43,7 +43,7 @@ def test_wrap_for_an_ordinary_user_gives_the_documented_arguments() -> None:
 def test_wrap_for_a_user_of_the_box_keeps_what_the_gate_needs_to_become_it() -> None:
     jail = Jail(grants=GRANTS, identity=Identity(uid=5, gid=6, shared_gid=7))
     assert words(jail, gate=9) == (
-        "--unshare-ipc --unshare-uts --unshare-cgroup-try --unshare-net --unshare-pid --as-pid-1"
+        "--unshare-ipc --unshare-uts --unshare-cgroup-try --unshare-net --unshare-pid"
         " --hostname boxlite --cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP"
         " --cap-add CAP_SYS_ADMIN --die-with-parent --new-session"
         f" {VIEW} --perms 0555 --file 9 /gate --remount-ro / --chdir / --clearenv --setenv A b --"

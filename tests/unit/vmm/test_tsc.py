@@ -24,5 +24,6 @@ def test_measure_tsc_khz_twice_agrees() -> None:
 @pytest.mark.skipif(not X86 or not Path("/proc/cpuinfo").exists(), reason="the counter is an x86 thing")
 def test_clock_args_only_for_emulation() -> None:
     assert clock_args(Accel.KVM) == ()
-    (argument,) = clock_args(Accel.TCG)
+    argument, trusted = clock_args(Accel.TCG)
     assert argument.startswith("tsc_early_khz=")
+    assert trusted == "tsc=reliable"
