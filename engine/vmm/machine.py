@@ -28,6 +28,7 @@ from engine.vmm.confinement import claim_identity, machine_jail, make_mountpoint
 from engine.vmm.restore import build_restore_script
 from engine.vmm.spec import Descriptors, VmSpec
 
+GONE_TIMEOUT_S = 5.0
 CHANNELS = ("qmp", "restore", "console", "events", "output")
 GATE_MODE = 0o500
 """It is started before it becomes the box's user."""
@@ -76,12 +77,22 @@ class Machine:
                 self.process.kill()
 
     async def kill(self) -> None:
-        """End it at once and reap it."""
+        """End it at once and reap it. QEMU is gone then: it ends a moment after the jail, and holds the box's disk."""
         self.kill_now()
         await self.process.wait()
+        await self._wait_gone()
         self.channels.close()
         if self.claim is not None:
             self.claim.close()
+
+
+    async def _wait_gone(self) -> None:
+        """Until nobody has the other end of a channel any more."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(GONE_TIMEOUT_S):
+                while await loop.sock_recv(self.channels.restore, 65536):
+                    pass
 
 
 def machine_command(spec: VmSpec, security: SecurityOptions, fds: Descriptors, jail: Jail) -> Command:
