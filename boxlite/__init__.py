@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     )
     from boxlite.execution import ExecResult, Execution
     from boxlite.images import Images
+    from boxlite.interactive import InteractiveBox
+    from boxlite.listening import EventListener
+    from boxlite.network import BoxConnection, BoxNetwork, BoxTunnel, SocketAddress, TunnelForwarder
     from boxlite.options import (
         AdvancedBoxOptions,
         BoxOptions,
@@ -73,14 +76,24 @@ if TYPE_CHECKING:
         SyncBox,
         SyncBoxlite,
         SyncCodeBox,
-        SyncExecution,
         SyncImages,
-        SyncInput,
-        SyncOutput,
         SyncSimpleBox,
+        SyncVolumes,
     )
-    from boxlite.values import BoxInfo, BoxStateInfo, HealthReport, ImageInfo, PublishedPort
-    from engine.events import BoxEvent
+    from boxlite.sync_execution import SyncExecution, SyncInput, SyncOutput
+    from boxlite.sync_network import SyncBoxConnection, SyncBoxNetwork, SyncBoxTunnel, SyncTunnelForwarder
+    from boxlite.values import (
+        BoxInfo,
+        BoxStateInfo,
+        HealthReport,
+        ImageInfo,
+        PublishedPort,
+        RuntimeMetrics,
+        StaleItem,
+        VolumeInfo,
+    )
+    from boxlite.volumes import Volumes
+    from engine.events import BoxEvent, EventKind
     from engine.metrics import BoxMetrics
     from engine.model import BoxStatus, FileInfo, FileKind, HealthState, PullPolicy
     from engine.version import __version__
@@ -89,12 +102,15 @@ __all__ = [
     "AdvancedBoxOptions",
     "AlreadyExistsError",
     "Box",
+    "BoxConnection",
     "BoxEvent",
     "BoxInfo",
     "BoxMetrics",
+    "BoxNetwork",
     "BoxOptions",
     "BoxStateInfo",
     "BoxStatus",
+    "BoxTunnel",
     "Boxlite",
     "BoxliteError",
     "CodeBox",
@@ -107,6 +123,8 @@ __all__ = [
     "DeniedError",
     "DirectoryNotEmptyError",
     "EngineError",
+    "EventKind",
+    "EventListener",
     "ExecError",
     "ExecResult",
     "Execution",
@@ -122,6 +140,7 @@ __all__ = [
     "ImageRegistry",
     "Images",
     "Input",
+    "InteractiveBox",
     "InternalError",
     "InvalidArgumentError",
     "InvalidStateError",
@@ -144,12 +163,18 @@ __all__ = [
     "ResourceExhaustedError",
     "RpcError",
     "RpcTransportError",
+    "RuntimeMetrics",
     "Secret",
     "SecurityOptions",
     "SimpleBox",
+    "SocketAddress",
+    "StaleItem",
     "StoppedError",
     "StorageError",
     "SyncBox",
+    "SyncBoxConnection",
+    "SyncBoxNetwork",
+    "SyncBoxTunnel",
     "SyncBoxlite",
     "SyncCodeBox",
     "SyncExecution",
@@ -157,10 +182,15 @@ __all__ = [
     "SyncInput",
     "SyncOutput",
     "SyncSimpleBox",
+    "SyncTunnelForwarder",
+    "SyncVolumes",
     "TimeoutError",
+    "TunnelForwarder",
     "UnsupportedEngineError",
     "UnsupportedError",
+    "VolumeInfo",
     "VolumeMount",
+    "Volumes",
     "__version__",
 ]
 
@@ -205,6 +235,16 @@ _MODULES = {
     ),
     "boxlite.execution": ("ExecResult", "Execution"),
     "boxlite.images": ("Images",),
+    "boxlite.interactive": ("InteractiveBox",),
+    "boxlite.listening": ("EventListener",),
+    "boxlite.network": (
+        "BoxConnection",
+        "BoxNetwork",
+        "BoxTunnel",
+        "SocketAddress",
+        "TunnelForwarder",
+    ),
+    "boxlite.volumes": ("Volumes",),
     "boxlite.options": (
         "AdvancedBoxOptions",
         "BoxOptions",
@@ -225,14 +265,23 @@ _MODULES = {
         "SyncBox",
         "SyncBoxlite",
         "SyncCodeBox",
-        "SyncExecution",
         "SyncImages",
-        "SyncInput",
-        "SyncOutput",
         "SyncSimpleBox",
+        "SyncVolumes",
     ),
-    "boxlite.values": ("BoxInfo", "BoxStateInfo", "HealthReport", "ImageInfo", "PublishedPort"),
-    "engine.events": ("BoxEvent",),
+    "boxlite.sync_execution": ("SyncExecution", "SyncInput", "SyncOutput"),
+    "boxlite.sync_network": ("SyncBoxConnection", "SyncBoxNetwork", "SyncBoxTunnel", "SyncTunnelForwarder"),
+    "boxlite.values": (
+        "BoxInfo",
+        "BoxStateInfo",
+        "HealthReport",
+        "ImageInfo",
+        "PublishedPort",
+        "RuntimeMetrics",
+        "StaleItem",
+        "VolumeInfo",
+    ),
+    "engine.events": ("BoxEvent", "EventKind"),
     "engine.metrics": ("BoxMetrics",),
     "engine.model": ("BoxStatus", "FileInfo", "FileKind", "HealthState", "PullPolicy"),
     "engine.version": ("__version__",),

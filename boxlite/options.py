@@ -27,10 +27,12 @@ class ImageRegistry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a runtime is opened with. `home_dir` None: $BOXLITE_HOME, else ~/.boxlite."""
+    """What a runtime is opened with. `home_dir` None: $BOXLITE_HOME, else ~/.boxlite. `event_listener`: any object with
+    some of the methods of EventListener."""
 
     home_dir: str | Path | None = None
     image_registries: Sequence[ImageRegistry] = ()
+    event_listener: object | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,6 @@ class Machine:
         if self.claim is not None:
             self.claim.close()
 
-
     async def _wait_gone(self) -> None:
         """Until nobody has the other end of a channel any more."""
         loop = asyncio.get_running_loop()
