@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,3 +124,10 @@ def test_user_program_passes_mypy_strict(tmp_path: Path) -> None:
         env={**os.environ, "MYPYPATH": str(ROOT)}, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def test_reference_page_has_every_public_name_once() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text().splitlines()
+    for name in public_classes():
+        told = [line for line in page if re.match(rf"(### {name}( \(.*\))?|- `{name}`: .*)$", line)]
+        assert len(told) == 1, name
