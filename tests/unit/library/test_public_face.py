@@ -117,11 +117,14 @@ def test_errors_of_one_call_boxes_are_in_the_tree() -> None:
     assert issubclass(boxlite.TimeoutError, (boxlite.DeadlineError, TimeoutError))
 
 
-def test_user_program_passes_mypy_strict(tmp_path: Path) -> None:
+PROGRAMS = (Path(__file__).with_name("sample_program.py"), *sorted((ROOT / "examples").glob("*.py")))
+
+
+def test_user_programs_pass_mypy_strict(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, "--follow-imports=silent",
-         "--cache-dir", str(tmp_path), str(Path(__file__).with_name("sample_program.py"))],
-        env={**os.environ, "MYPYPATH": str(ROOT)}, cwd=tmp_path, capture_output=True, text=True, check=False,
+         "--cache-dir", str(tmp_path), *map(str, PROGRAMS)],
+        env={**os.environ, "MYPYPATH": f"{ROOT}:{ROOT / 'examples'}"}, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
 
