@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from boxlite.conversion import env_pairs, words
-from boxlite.execution import Execution
+from boxlite.execution import ExecResult, Execution
+from boxlite.network import BoxNetwork
 from boxlite.values import BoxInfo, HealthReport, box_info
 from engine.errors import BoxliteError, NotFoundError
 from engine.model import ExecSpec
 from engine.runtime.files import BoxFiles
 
 if TYPE_CHECKING:
+    from boxlite.listening import Listening
     from engine.metrics import BoxMetrics
     from engine.runtime import Runtime
+    from engine.runtime.copy_rules import CopyOptions
     from engine.runtime.link import BoxLink
 
 
@@ -26,15 +31,20 @@ class Box(BoxFiles):
     and the operation in them; NotFoundError when the box is gone.
     """
 
-    def __init__(self, runtime: Runtime, link: BoxLink, *, on_gone: Callable[[str], None]) -> None:
+    def __init__(
+        self, runtime: Runtime, link: BoxLink, *, on_gone: Callable[[str], None], listening: Listening
+    ) -> None:
         self._runtime = runtime
         self._link = link
         self._on_gone = on_gone
+        self._listening = listening
+        self.network = BoxNetwork(lambda: (runtime, link))
         self.is_ours = False
         """Was it created by the Boxlite that gave it?"""
 
     @property
     def id(self) -> str:
+        """Its id, which never changes."""
         return self._link.record.id
 
     @property
@@ -49,11 +59,17 @@ class Box(BoxFiles):
         return f"<Box {self.name} {self.id}>"
 
     async def info(self) -> BoxInfo:
+        """What is on record of it now. Raises NotFoundError when it is gone."""
         return box_info(await self._runtime.get(self.id))
 
     async def start(self) -> None:
         """Start it; one that runs is left alone. Returns once its main command runs."""
-        await self._link.start()
+        try:
+            await self._link.start()
+        except BoxliteError:
+            self._listening.counts.failed += 1
+            raise
+        await self._listening.catch_up()
 
     async def stop(self, *, timeout: float | None = None) -> None:
         """Ask its main command to end, kill it after `timeout` seconds, wait for the end. One that has ended, or is
@@ -63,7 +79,9 @@ class Box(BoxFiles):
         except NotFoundError:
             if not self._link.record.spec.auto_remove:
                 raise
+        self._listening.counts.stopped += 1
         await self._link.close()
+        await self._listening.catch_up()
         if self._link.record.spec.auto_remove:
             self._on_gone(self.id)
 
@@ -71,10 +89,11 @@ class Box(BoxFiles):
         """Delete it and its disk. Raises InvalidStateError for one that runs, unless `force`."""
         await self._runtime.remove(self.id, force=force)
         await self._link.close()
+        await self._listening.catch_up()
         self._on_gone(self.id)
 
     async def rename(self, name: str) -> None:
-        """Raises AlreadyExistsError for a taken name."""
+        """Give it another name. Raises AlreadyExistsError for one that is taken."""
         self._link.record = await self._runtime.rename(self.id, name)
 
     async def exec(
@@ -104,7 +123,24 @@ class Box(BoxFiles):
             stdin=stdin,
             timeout_s=timeout_secs or 0.0,
         )
-        return Execution(self._link, await self._link.exec(spec), has_stdin=stdin)
+        return await self._executed(spec)
+
+    async def _executed(self, spec: ExecSpec) -> Execution:
+        begun = time.monotonic()
+        command, *args = spec.argv
+        listening = self._listening
+        try:
+            running = await self._link.exec(spec)
+        except BoxliteError:
+            listening.counts.exec_errors += 1
+            raise
+
+        def ended(result: ExecResult) -> None:
+            listening.exec_ended(self.id, command, result.exit_code, time.monotonic() - begun)
+
+        await listening.exec_started(self.id, command, args)
+        on_end = ended if listening.is_heard else None
+        return Execution(self._link, running, has_stdin=spec.stdin, on_end=on_end)
 
     async def exec_shell(
         self,
@@ -126,6 +162,37 @@ class Box(BoxFiles):
         does not run."""
         command = await self._link.main()
         return Execution(self._link, command, has_stdin=True)
+
+    async def copy_in(
+        self,
+        source: str | Path,
+        target: str,
+        *,
+        overwrite: bool = True,
+        follow_symlinks: bool = False,
+        include_parent: bool = True,
+    ) -> None:
+        """Copy a file or directory of the host into the box, which need not run. Where it goes is as with `cp`:
+        into `target` if that is a directory, else to that name; `include_parent` False copies a directory's contents.
+        Raises NotFoundError, AlreadyExistsError without `overwrite`."""
+        options = _copy_options(overwrite, follow_symlinks, include_parent)
+        await self._runtime.copy_in(self.id, str(source), target, options)
+        await self._listening.copied(self.id, str(source), target, into_box=True)
+
+    async def copy_out(
+        self,
+        source: str,
+        target: str | Path,
+        *,
+        overwrite: bool = True,
+        follow_symlinks: bool = False,
+        include_parent: bool = True,
+    ) -> None:
+        """Copy a file or directory of the box to the host; the options are those of `copy_in`. Raises DeniedError when
+        the box tries to reach anything else."""
+        options = _copy_options(overwrite, follow_symlinks, include_parent)
+        await self._runtime.copy_out(self.id, source, str(target), options)
+        await self._listening.copied(self.id, source, str(target), into_box=False)
 
     async def metrics(self) -> BoxMetrics:
         """What it uses now. Raises InvalidStateError when it does not run."""
@@ -163,3 +230,9 @@ class Box(BoxFiles):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+def _copy_options(overwrite: bool, follow_symlinks: bool, include_parent: bool) -> CopyOptions:
+    from engine.runtime.copy_rules import CopyOptions
+
+    return CopyOptions(overwrite=overwrite, follow_link=follow_symlinks, include_parent=include_parent)

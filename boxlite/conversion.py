@@ -12,6 +12,7 @@ from boxlite.options import (
     ImageRegistry,
     NetworkSpec,
     Options,
+    OutboundNetworkSpec,
     Port,
     PortMapping,
     Secret,
@@ -110,17 +111,46 @@ def env_pairs(env: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple
 
 def _network(network: NetworkSpec | None, security: SecurityOptions, *, has_ports: bool) -> model.NetworkSpec:
     """Security that forbids the network wins over silence, and is at odds with a network that was asked for."""
+    asked_for = network or NetworkSpec()
+    outbound = _outbound(asked_for)
+    mode = _mode(outbound.mode)
     if not security.network_enabled:
-        if has_ports or (network is not None and network.mode != model.NetworkMode.DISABLED):
+        if has_ports or (network is not None and mode is not model.NetworkMode.DISABLED):
             asked = "ports" if has_ports else "a network"
             raise InvalidArgumentError(f"security.network_enabled is False, but the box is to have {asked}")
         return model.NetworkSpec(mode=model.NetworkMode.DISABLED)
-    asked_for = network or NetworkSpec()
+    inbound = asked_for.inbound
+    if has_ports and inbound is not None and _mode(inbound.mode) is model.NetworkMode.DISABLED:
+        raise InvalidArgumentError("the inbound network is disabled, but the box is to have ports")
+    return model.NetworkSpec(
+        mode=mode,
+        allow_net=words(outbound.allow_net, "allow_net") or (),
+        deny_net=words(outbound.deny_net, "deny_net") or (),
+        host_access=asked_for.host_access,
+        dns=words(asked_for.dns, "dns") or (),
+        dns_search=words(asked_for.dns_search, "dns_search") or (),
+        add_host=tuple((name, address) for name, address in asked_for.add_host),
+        tx_kbps=asked_for.tx_kbps,
+        rx_kbps=asked_for.rx_kbps,
+    )
+
+
+def _outbound(network: NetworkSpec) -> OutboundNetworkSpec:
+    flat = OutboundNetworkSpec(
+        mode=network.mode or "enabled", allow_net=network.allow_net, deny_net=network.deny_net
+    )
+    if network.outbound is None:
+        return flat
+    if network.mode is not None or network.allow_net or network.deny_net:
+        raise InvalidArgumentError("network: give mode, allow_net and deny_net, or outbound, not both")
+    return network.outbound
+
+
+def _mode(mode: str) -> model.NetworkMode:
     try:
-        mode = model.NetworkMode(asked_for.mode)
+        return model.NetworkMode(mode)
     except ValueError:
-        raise InvalidArgumentError(f"network mode is enabled or disabled, not {asked_for.mode!r}") from None
-    return model.NetworkSpec(mode=mode, host_access=asked_for.host_access, dns=tuple(asked_for.dns))
+        raise InvalidArgumentError(f"network mode is enabled or disabled, not {mode!r}") from None
 
 
 def secret_values(options: BoxOptions) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -33,6 +33,7 @@ class ExecResult:
 
     @property
     def success(self) -> bool:
+        """Did it end with status 0?"""
         return self.exit_code == 0
 
 
@@ -53,7 +54,14 @@ class Execution:
     is enough to see it end. Cancelling `wait` leaves the command alone; leaving `async with execution:` kills it.
     """
 
-    def __init__(self, link: BoxLink, command: Command, *, has_stdin: bool) -> None:
+    def __init__(
+        self,
+        link: BoxLink,
+        command: Command,
+        *,
+        has_stdin: bool,
+        on_end: Callable[[ExecResult], None] | None = None,
+    ) -> None:
         self._link = link
         self._command = command
         self._has_stdin = has_stdin
@@ -61,12 +69,14 @@ class Execution:
         self._stdout = Output(tty=command.tty)
         self._stderr = Output(tty=command.tty)
         self._filling = [
-            asyncio.create_task(self._stdout.fill(command.stdout)),
-            asyncio.create_task(self._stderr.fill(command.stderr)),
+            asyncio.create_task(self._stdout._fill(command.stdout)),
+            asyncio.create_task(self._stderr._fill(command.stderr)),
         ]
+        self._ending = None if on_end is None else asyncio.create_task(self._tell_end(on_end))
 
     @property
     def id(self) -> str:
+        """Its id, as `boxlite top` shows it."""
         return self._command.id
 
     def stdin(self) -> Input:
@@ -81,6 +91,7 @@ class Execution:
         return self._stdout
 
     def stderr(self) -> Output:
+        """Its standard error; nothing with a terminal. Each call gives the same stream."""
         self._stderr.taken = True
         return self._stderr
 
@@ -124,6 +135,10 @@ class Execution:
             )
         await self._told(self._command.resize(TerminalSize(rows=rows, cols=cols)), "resize")
 
+    async def _tell_end(self, on_end: Callable[[ExecResult], None]) -> None:
+        with contextlib.suppress(BoxliteError):  # its machine is gone: that is told of the box
+            on_end(exec_result(await self._command.wait()))
+
     async def _told(self, call: Awaitable[None], operation: str) -> None:
         try:
             await call
@@ -139,11 +154,16 @@ class Execution:
         if not self._command.has_ended:
             with contextlib.suppress(BoxliteError):  # its machine is gone, and it with it
                 await asyncio.shield(self._command.kill())
+                if self._ending is not None:
+                    await asyncio.shield(self._ending)
         await self.close()
 
     async def close(self) -> None:
         """Stop following it; it goes on by itself."""
-        await self._command.close()
-        for task in self._filling:
+        followers = [*self._filling, *([] if self._ending is None else [self._ending])]
+        if self._command.has_ended:  # let it be told
+            await asyncio.sleep(0)
+        for task in followers:
             task.cancel()
-        await asyncio.gather(*self._filling, return_exceptions=True)
+        await self._command.close()
+        await asyncio.gather(*followers, return_exceptions=True)

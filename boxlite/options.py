@@ -27,10 +27,12 @@ class ImageRegistry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a runtime is opened with. `home_dir` None: $BOXLITE_HOME, else ~/.boxlite."""
+    """What a runtime is opened with. `home_dir` None: $BOXLITE_HOME, else ~/.boxlite. `event_listener`: any object with
+    some of the methods of EventListener."""
 
     home_dir: str | Path | None = None
     image_registries: Sequence[ImageRegistry] = ()
+    event_listener: object | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +80,43 @@ Port = PortMapping | PortDict | int | tuple[int, int] | tuple[int, int, str] | t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkSpec:
-    """The network of a box. `mode` is "enabled" or "disabled" (no interface but loopback); `host_access` False closes
-    `host.boxlite.internal`."""
+class OutboundNetworkSpec:
+    """What a box may reach: `mode`, `allow_net` and `deny_net` of NetworkSpec."""
 
     mode: str = "enabled"
+    allow_net: Sequence[str] = ()
+    deny_net: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundNetworkSpec:
+    """Who may reach a box. With `mode` "disabled" a published port is refused; tunnels remain."""
+
+    mode: str = "enabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSpec:
+    """The network of a box. `mode` is "enabled" or "disabled" (no interface but loopback).
+
+    With `allow_net` nothing else can be reached, with `deny_net` anything else: names, `*.domain`, addresses and ranges,
+    each with an optional `:port`. Empty ones forbid nothing. `host_access` False closes `host.boxlite.internal`. `dns` are
+    addresses of name servers, `add_host` pairs of name and address; `tx_kbps` and `rx_kbps` cap what it sends and
+    receives, in kilobits per second, 0 for no cap. `outbound` and `inbound` are another way to say `mode` and the
+    rules; both ways at once are an error.
+    """
+
+    mode: str | None = None
+    allow_net: Sequence[str] = ()
+    deny_net: Sequence[str] = ()
     host_access: bool = True
     dns: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
+    add_host: Sequence[tuple[str, str]] = ()
+    tx_kbps: int = 0
+    rx_kbps: int = 0
+    outbound: OutboundNetworkSpec | None = None
+    inbound: InboundNetworkSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

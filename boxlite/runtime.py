@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from boxlite.box import Box
 from boxlite.conversion import box_spec, runtime_config, secret_values
 from boxlite.images import Images
+from boxlite.listening import Counts, Listening
 from boxlite.options import BoxOptions, Options
-from boxlite.values import BoxInfo, box_info
-from engine.errors import AlreadyExistsError, InvalidStateError, NotFoundError
+from boxlite.values import BoxInfo, RuntimeMetrics, StaleItem, box_info, stale_item
+from boxlite.volumes import Volumes
+from engine.errors import AlreadyExistsError, BoxliteError, InvalidStateError, NotFoundError
 
 if TYPE_CHECKING:
     from engine.events import BoxEvent
@@ -29,12 +31,14 @@ class _Opened:
     """What a runtime has in one event loop. `keeper` closes it when the loop shuts down and nobody did before."""
 
     runtime: Runtime
+    listening: Listening
     boxes: dict[str, Box] = field(default_factory=dict)
     keeper: AsyncGenerator[None, None] | None = None
 
     async def close(self) -> None:
         boxes, self.boxes = list(self.boxes.values()), {}
         await asyncio.gather(*(box.close() for box in boxes), return_exceptions=True)
+        await self.listening.end()
         await self.runtime.close()
 
 
@@ -49,12 +53,16 @@ class Boxlite:
     _default: ClassVar[Boxlite | None] = None
 
     def __init__(self, options: Options | None = None) -> None:
-        self._config = runtime_config(options or Options())
+        options = options or Options()
+        self._config = runtime_config(options)
+        self._listener = options.event_listener
+        self._counts = Counts()
         self._opened: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened] = (
             weakref.WeakKeyDictionary()
         )
         self._removed_at_stop: set[str] = set()
         self.images = Images(self._runtime)
+        self.volumes = Volumes(self._runtime)
 
     @classmethod
     def default(cls) -> Boxlite:
@@ -79,10 +87,16 @@ class Boxlite:
         Raises AlreadyExistsError for a taken name, InvalidArgumentError for wrong options, ImageError and its kinds when
         the image cannot be had.
         """
-        runtime = await self._runtime()
-        record = await runtime.create(
-            box_spec(options), name=name, pull=options.pull, secret_values=secret_values(options)
-        )
+        opened = await self._open()
+        try:
+            record = await opened.runtime.create(
+                box_spec(options), name=name, pull=options.pull, secret_values=secret_values(options)
+            )
+        except BoxliteError:
+            self._counts.failed += 1
+            raise
+        self._counts.created += 1
+        await opened.listening.catch_up()
         box = await self._handle(record)
         box.is_ours = True
         return box
@@ -106,6 +120,7 @@ class Boxlite:
             return found, False
 
     async def exists(self, box: str) -> bool:
+        """Is there such a box? Raises InvalidArgumentError when several are meant."""
         return await (await self._runtime()).find(box) is not None
 
     async def get_info(self, box: str) -> BoxInfo | None:
@@ -131,6 +146,7 @@ class Boxlite:
         handle = opened.boxes.pop(record.id, None)
         if handle is not None:
             await handle.close()
+        await opened.listening.catch_up()
 
     async def events(
         self, *, after_cursor: int | None = None, since: datetime | None = None, follow: bool = True
@@ -139,6 +155,25 @@ class Boxlite:
         runtime = await self._runtime()
         async for event in runtime.events(after_cursor=after_cursor, since=since, follow=follow):
             yield event
+
+    async def metrics(self) -> RuntimeMetrics:
+        """What this Boxlite has done, and how many boxes of the home run."""
+        boxes = await (await self._runtime()).list_boxes()
+        return RuntimeMetrics(
+            boxes_created_total=self._counts.created,
+            boxes_failed_total=self._counts.failed,
+            boxes_stopped_total=self._counts.stopped,
+            num_running_boxes=sum(box.status.is_running for box in boxes),
+            total_commands_executed=self._counts.commands,
+            total_exec_errors=self._counts.exec_errors,
+        )
+
+    async def cleanup_stale(self) -> Sequence[StaleItem]:
+        """Put right what killed processes and a restarted host left: boxes that are on record as running and do not, locks,
+        sockets and directories of boxes that are gone, half-made files older than ten minutes; what was deleted.
+
+        Nobody has to call it: whoever looks at a box puts that one right."""
+        return tuple(stale_item(item) for item in await (await self._runtime()).remove_leftovers())
 
     # ------------------------------------------------------------ the end
 
@@ -187,11 +222,13 @@ class Boxlite:
         if opened is None:
             from engine.runtime import Runtime
 
-            opened = _Opened(Runtime(None, self._config))
+            runtime = Runtime(None, self._config)
+            opened = _Opened(runtime, Listening(runtime, self._listener, self._counts))
             self._opened[loop] = opened
             opened.runtime.layout.ensure()
             opened.keeper = _keeper(opened)
             await anext(opened.keeper)
+            await opened.listening.begin()
         return opened
 
     async def _runtime(self) -> Runtime:
@@ -205,7 +242,9 @@ class Boxlite:
         known = opened.boxes.get(record.id)
         if known is None:
             link = await opened.runtime.link(record.id)
-            known = Box(opened.runtime, link, on_gone=lambda gone: _forget(opened, gone))
+            known = Box(
+                opened.runtime, link, on_gone=lambda gone: _forget(opened, gone), listening=opened.listening
+            )
             known = opened.boxes.setdefault(record.id, known)
         return known
 

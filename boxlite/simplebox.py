@@ -16,6 +16,7 @@ from engine.runtime.files import BoxFiles
 if TYPE_CHECKING:
     from boxlite.box import Box
     from boxlite.execution import ExecResult
+    from boxlite.network import BoxNetwork
     from boxlite.options import AdvancedBoxOptions, NetworkSpec, Port, Secret, Volume
     from boxlite.security import SecurityOptions
     from boxlite.values import BoxInfo
@@ -92,7 +93,13 @@ class SimpleBox(BoxFiles):
         return self.box._file_link()
 
     @property
+    def network(self) -> BoxNetwork:
+        """Tunnels to its ports. Raises RuntimeError before it is started."""
+        return self.box.network
+
+    @property
     def id(self) -> str:
+        """Its id. Raises RuntimeError before it is started."""
         return self.box.id
 
     @property
@@ -139,10 +146,42 @@ class SimpleBox(BoxFiles):
             )
         return result
 
+    async def copy_in(
+        self,
+        source: str | Path,
+        target: str,
+        *,
+        overwrite: bool = True,
+        follow_symlinks: bool = False,
+        include_parent: bool = True,
+    ) -> None:
+        """Copy a file or directory of the host into the box: `Box.copy_in`."""
+        await self.box.copy_in(
+            source, target,
+            overwrite=overwrite, follow_symlinks=follow_symlinks, include_parent=include_parent,
+        )  # fmt: skip
+
+    async def copy_out(
+        self,
+        source: str,
+        target: str | Path,
+        *,
+        overwrite: bool = True,
+        follow_symlinks: bool = False,
+        include_parent: bool = True,
+    ) -> None:
+        """Copy a file or directory of the box to the host: `Box.copy_out`."""
+        await self.box.copy_out(
+            source, target,
+            overwrite=overwrite, follow_symlinks=follow_symlinks, include_parent=include_parent,
+        )  # fmt: skip
+
     async def info(self) -> BoxInfo:
+        """What is on record of it now."""
         return await self.box.info()
 
     async def metrics(self) -> BoxMetrics:
+        """What it uses now."""
         return await self.box.metrics()
 
     async def stop(self) -> None:

@@ -36,7 +36,7 @@ class Output(AsyncIterator[str]):
         self._text_ended = False
         self.taken = False
 
-    async def fill(self, source: AsyncIterable[bytes]) -> None:
+    async def _fill(self, source: AsyncIterable[bytes]) -> None:
         """Take in the whole stream."""
         try:
             async for chunk in source:
@@ -136,4 +136,5 @@ class Input:
             await self._peer.close_stdin()
 
     def is_closed(self) -> bool:
+        """Was it closed from here?"""
         return self._closed

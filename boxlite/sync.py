@@ -6,6 +6,7 @@ Works in threads, and where a loop runs already (Jupyter), since the loop is nev
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
@@ -13,89 +14,20 @@ from typing import TYPE_CHECKING, Self, Unpack
 from boxlite.background import background, iterate
 from boxlite.runtime import Boxlite
 from boxlite.simplebox import CodeBox, SimpleBox
+from boxlite.sync_execution import SyncExecution
 from boxlite.sync_files import SyncFiles
+from boxlite.sync_network import SyncBoxNetwork
+from engine.model import PullPolicy
 
 if TYPE_CHECKING:
     from boxlite.box import Box
-    from boxlite.execution import ExecResult, Execution
+    from boxlite.execution import ExecResult
     from boxlite.options import BoxOptions, Options
     from boxlite.simplebox import MoreOptions
-    from boxlite.streams import Input, Output
-    from boxlite.values import BoxInfo, HealthReport, ImageInfo
+    from boxlite.values import BoxInfo, HealthReport, ImageInfo, RuntimeMetrics, StaleItem, VolumeInfo
+    from engine.events import BoxEvent
     from engine.metrics import BoxMetrics
     from engine.runtime.files import BoxFiles
-
-
-class SyncOutput:
-    """`Output`, iterated plainly."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-
-    def __iter__(self) -> Iterator[str]:
-        return iterate(self._output)
-
-    def read(self) -> bytes:
-        return background.run(self._output.read())
-
-
-class SyncInput:
-    """`Input`, called plainly."""
-
-    def __init__(self, stdin: Input) -> None:
-        self._input = stdin
-
-    def send_input(self, data: bytes | str) -> None:
-        background.run(self._input.send_input(data))
-
-    def close(self) -> None:
-        background.run(self._input.close())
-
-    def is_closed(self) -> bool:
-        return self._input.is_closed()
-
-
-class SyncExecution:
-    """`Execution`, called plainly."""
-
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-
-    @property
-    def id(self) -> str:
-        return self._execution.id
-
-    def stdin(self) -> SyncInput:
-        return SyncInput(self._execution.stdin())
-
-    def stdout(self) -> SyncOutput:
-        return SyncOutput(self._execution.stdout())
-
-    def stderr(self) -> SyncOutput:
-        return SyncOutput(self._execution.stderr())
-
-    def wait(self) -> ExecResult:
-        return background.run(self._execution.wait())
-
-    def collect(self) -> ExecResult:
-        return background.run(self._execution.collect())
-
-    def signal(self, signum: int) -> None:
-        background.run(self._execution.signal(signum))
-
-    def kill(self) -> None:
-        background.run(self._execution.kill())
-
-    def resize_tty(self, rows: int, cols: int) -> None:
-        background.run(self._execution.resize_tty(rows, cols))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        background.run(self._execution.__aexit__(kind, error, trace))
 
 
 class SyncBox(SyncFiles):
@@ -109,25 +41,42 @@ class SyncBox(SyncFiles):
 
     @property
     def id(self) -> str:
+        """See `Box.id`."""
         return self._box.id
 
     @property
     def name(self) -> str:
+        """See `Box.name`."""
         return self._box.name
 
+    @property
+    def network(self) -> SyncBoxNetwork:
+        """See `Box.network`."""
+        return SyncBoxNetwork(self._box.network)
+
+    @property
+    def is_ours(self) -> bool:
+        """See `Box.is_ours`."""
+        return self._box.is_ours
+
     def info(self) -> BoxInfo:
+        """See `Box.info`."""
         return background.run(self._box.info())
 
     def start(self) -> None:
+        """See `Box.start`."""
         background.run(self._box.start())
 
     def stop(self, *, timeout: float | None = None) -> None:
+        """See `Box.stop`."""
         background.run(self._box.stop(timeout=timeout))
 
     def remove(self, *, force: bool = False) -> None:
+        """See `Box.remove`."""
         background.run(self._box.remove(force=force))
 
     def rename(self, name: str) -> None:
+        """See `Box.rename`."""
         background.run(self._box.rename(name))
 
     def exec(
@@ -142,25 +91,72 @@ class SyncBox(SyncFiles):
         *,
         stdin: bool = True,
     ) -> SyncExecution:
+        """See `Box.exec`."""
         return SyncExecution(
             background.run(self._box.exec(command, args, env, tty, user, timeout_secs, cwd, stdin=stdin))
         )
 
     def exec_shell(
-        self, command: str, *, timeout_secs: float | None = None, cwd: str | None = None
+        self,
+        command: str,
+        *,
+        env: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+        user: str | None = None,
+        timeout_secs: float | None = None,
+        cwd: str | None = None,
+        shell: str = "/bin/sh",
     ) -> SyncExecution:
-        return SyncExecution(
-            background.run(self._box.exec_shell(command, timeout_secs=timeout_secs, cwd=cwd))
+        """See `Box.exec_shell`."""
+        running = self._box.exec_shell(
+            command, env=env, user=user, timeout_secs=timeout_secs, cwd=cwd, shell=shell
         )
+        return SyncExecution(background.run(running))
 
     def attach(self) -> SyncExecution:
+        """See `Box.attach`."""
         return SyncExecution(background.run(self._box.attach()))
 
+    def copy_in(
+        self,
+        source: str | Path,
+        target: str,
+        *,
+        overwrite: bool = True,
+        follow_symlinks: bool = False,
+        include_parent: bool = True,
+    ) -> None:
+        """See `Box.copy_in`."""
+        background.run(self._box.copy_in(
+            source, target,
+            overwrite=overwrite, follow_symlinks=follow_symlinks, include_parent=include_parent,
+        ))  # fmt: skip
+
+    def copy_out(
+        self,
+        source: str,
+        target: str | Path,
+        *,
+        overwrite: bool = True,
+        follow_symlinks: bool = False,
+        include_parent: bool = True,
+    ) -> None:
+        """See `Box.copy_out`."""
+        background.run(self._box.copy_out(
+            source, target,
+            overwrite=overwrite, follow_symlinks=follow_symlinks, include_parent=include_parent,
+        ))  # fmt: skip
+
     def metrics(self) -> BoxMetrics:
+        """See `Box.metrics`."""
         return background.run(self._box.metrics())
 
     def health_check(self) -> HealthReport:
+        """See `Box.health_check`."""
         return background.run(self._box.health_check())
+
+    def close(self) -> None:
+        """See `Box.close`."""
+        background.run(self._box.close())
 
     def __enter__(self) -> Self:
         self.start()
@@ -178,17 +174,46 @@ class SyncImages:
     def __init__(self, runtime: Boxlite) -> None:
         self._images = runtime.images
 
-    def pull(self, reference: str, *, platform: str | None = None) -> ImageInfo:
-        return background.run(self._images.pull(reference, platform=platform))
+    def pull(
+        self, reference: str, *, platform: str | None = None, policy: PullPolicy = PullPolicy.ALWAYS
+    ) -> ImageInfo:
+        """See `Images.pull`."""
+        return background.run(self._images.pull(reference, platform=platform, policy=policy))
 
     def list(self) -> Sequence[ImageInfo]:
+        """See `Images.list`."""
         return background.run(self._images.list())
 
     def get(self, name: str) -> ImageInfo | None:
+        """See `Images.get`."""
         return background.run(self._images.get(name))
 
     def remove(self, name: str, *, force: bool = False) -> None:
+        """See `Images.remove`."""
         background.run(self._images.remove(name, force=force))
+
+
+class SyncVolumes:
+    """`Volumes`, called plainly."""
+
+    def __init__(self, runtime: Boxlite) -> None:
+        self._volumes = runtime.volumes
+
+    def create(self, name: str | None = None, *, labels: Mapping[str, str] | None = None) -> VolumeInfo:
+        """See `Volumes.create`."""
+        return background.run(self._volumes.create(name, labels=labels))
+
+    def list(self) -> Sequence[VolumeInfo]:
+        """See `Volumes.list`."""
+        return background.run(self._volumes.list())
+
+    def get(self, name: str) -> VolumeInfo | None:
+        """See `Volumes.get`."""
+        return background.run(self._volumes.get(name))
+
+    def remove(self, name: str) -> None:
+        """See `Volumes.remove`."""
+        background.run(self._volumes.remove(name))
 
 
 class SyncBoxlite:
@@ -197,39 +222,69 @@ class SyncBoxlite:
     def __init__(self, options: Options | None = None, *, runtime: Boxlite | None = None) -> None:
         self.runtime = runtime or Boxlite(options)
         self.images = SyncImages(self.runtime)
+        self.volumes = SyncVolumes(self.runtime)
 
     @classmethod
     def default(cls) -> Self:
+        """See `Boxlite.default`."""
         return cls(runtime=Boxlite.default())
 
+    @classmethod
+    def init_default(cls, options: Options) -> Self:
+        """See `Boxlite.init_default`."""
+        return cls(runtime=Boxlite.init_default(options))
+
     def create(self, options: BoxOptions, name: str | None = None) -> SyncBox:
+        """See `Boxlite.create`."""
         return SyncBox(background.run(self.runtime.create(options, name)))
 
     def get(self, box: str) -> SyncBox | None:
+        """See `Boxlite.get`."""
         found = background.run(self.runtime.get(box))
         return None if found is None else SyncBox(found)
 
     def get_or_create(self, options: BoxOptions, name: str) -> tuple[SyncBox, bool]:
+        """See `Boxlite.get_or_create`."""
         box, created = background.run(self.runtime.get_or_create(options, name))
         return SyncBox(box), created
 
     def exists(self, box: str) -> bool:
+        """See `Boxlite.exists`."""
         return background.run(self.runtime.exists(box))
 
     def get_info(self, box: str) -> BoxInfo | None:
+        """See `Boxlite.get_info`."""
         return background.run(self.runtime.get_info(box))
 
     def list_info(self) -> Sequence[BoxInfo]:
+        """See `Boxlite.list_info`."""
         return background.run(self.runtime.list_info())
 
     def remove(self, box: str, force: bool = False) -> None:
+        """See `Boxlite.remove`."""
         background.run(self.runtime.remove(box, force))
+
+    def metrics(self) -> RuntimeMetrics:
+        """See `Boxlite.metrics`."""
+        return background.run(self.runtime.metrics())
+
+    def cleanup_stale(self) -> Sequence[StaleItem]:
+        """See `Boxlite.cleanup_stale`."""
+        return background.run(self.runtime.cleanup_stale())
+
+    def events(
+        self, *, after_cursor: int | None = None, since: datetime | None = None, follow: bool = True
+    ) -> Iterator[BoxEvent]:
+        """See `Boxlite.events`."""
+        return iterate(self.runtime.events(after_cursor=after_cursor, since=since, follow=follow))
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Stop the boxes this made. The end of the program does that too, without waiting for theirs."""
         background.run(self.runtime.shutdown(timeout))
 
-    close = shutdown
+    def close(self) -> None:
+        """The same as `shutdown`."""
+        self.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -271,9 +326,11 @@ class SyncSimpleBox(SyncFiles):
 
     @property
     def id(self) -> str:
+        """See `SimpleBox.id`."""
         return self._simple.id
 
     def start(self) -> Self:
+        """See `SimpleBox.start`."""
         background.run(self._simple.start())
         return self
 
@@ -286,15 +343,68 @@ class SyncSimpleBox(SyncFiles):
         timeout: float | None = None,
         cwd: str | None = None,
     ) -> ExecResult:
+        """See `SimpleBox.exec`."""
         return background.run(self._simple.exec(command, *args, env=env, user=user, timeout=timeout, cwd=cwd))
 
+    def copy_in(
+        self,
+        source: str | Path,
+        target: str,
+        *,
+        overwrite: bool = True,
+        follow_symlinks: bool = False,
+        include_parent: bool = True,
+    ) -> None:
+        """See `SimpleBox.copy_in`."""
+        background.run(self._simple.copy_in(
+            source, target,
+            overwrite=overwrite, follow_symlinks=follow_symlinks, include_parent=include_parent,
+        ))  # fmt: skip
+
+    def copy_out(
+        self,
+        source: str,
+        target: str | Path,
+        *,
+        overwrite: bool = True,
+        follow_symlinks: bool = False,
+        include_parent: bool = True,
+    ) -> None:
+        """See `SimpleBox.copy_out`."""
+        background.run(self._simple.copy_out(
+            source, target,
+            overwrite=overwrite, follow_symlinks=follow_symlinks, include_parent=include_parent,
+        ))  # fmt: skip
+
+    @property
+    def network(self) -> SyncBoxNetwork:
+        """See `SimpleBox.network`."""
+        return SyncBoxNetwork(self._simple.network)
+
+    @property
+    def created(self) -> bool | None:
+        """See `SimpleBox.created`."""
+        return self._simple.created
+
+    @property
+    def box(self) -> SyncBox:
+        """See `SimpleBox.box`."""
+        return SyncBox(self._simple.box)
+
+    def shutdown(self) -> None:
+        """See `SimpleBox.shutdown`."""
+        self.stop()
+
     def info(self) -> BoxInfo:
+        """See `SimpleBox.info`."""
         return background.run(self._simple.info())
 
     def metrics(self) -> BoxMetrics:
+        """See `SimpleBox.metrics`."""
         return background.run(self._simple.metrics())
 
     def stop(self) -> None:
+        """See `SimpleBox.stop`."""
         background.run(self._simple.stop())
         if self._own is not None:
             background.run(self._own.shutdown())
@@ -318,13 +428,17 @@ class SyncCodeBox(SyncSimpleBox):
         return CodeBox
 
     def run(self, code: str, timeout: float | None = None) -> str:
+        """See `CodeBox.run`."""
         return background.run(self._simple.run(code, timeout))
 
     def run_script(self, path: str | Path, timeout: float | None = None) -> str:
+        """See `CodeBox.run_script`."""
         return background.run(self._simple.run_script(path, timeout))
 
     def install_package(self, package: str) -> str:
+        """See `CodeBox.install_package`."""
         return background.run(self._simple.install_package(package))
 
     def install_packages(self, *packages: str) -> str:
+        """See `CodeBox.install_packages`."""
         return background.run(self._simple.install_packages(*packages))

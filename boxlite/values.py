@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from engine.model import BoxRecord, BoxStatus, HealthState, Image, StageTimings
+from engine.model import BoxRecord, BoxStatus, HealthState, Image, Reclaimable, StageTimings
+from engine.model.volume import Volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedPort:
+    """A port of the box as the host has it: `host_port` 0 for one whose box has not been started yet."""
+
     guest_port: int
     host_port: int
     host_ip: str
@@ -119,3 +122,55 @@ def image_info(image: Image) -> ImageInfo:
         size_bytes=image.size_bytes,
         cached_at=image.pulled_at,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeInfo:
+    """A volume of the home. `path` is its directory on the host; `used_by` the names of the boxes that mount it, running
+    or not; `is_anonymous`: it was made for one box alone, and may outlive it."""
+
+    name: str
+    path: str
+    created_at: datetime
+    labels: Mapping[str, str]
+    used_by: tuple[str, ...]
+    is_anonymous: bool
+
+
+def volume_info(volume: Volume) -> VolumeInfo:
+    return VolumeInfo(
+        name=volume.name,
+        path=volume.path,
+        created_at=volume.created_at,
+        labels=dict(volume.labels),
+        used_by=volume.used_by,
+        is_anonymous=volume.is_anonymous,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleItem:
+    """Something `Boxlite.cleanup_stale` took away. `kind`: "boxes" for the remains of one that is not on record, or
+    "temporary files"."""
+
+    kind: str
+    path: str
+    size_bytes: int
+
+
+def stale_item(item: Reclaimable) -> StaleItem:
+    return StaleItem(kind=item.kind, path=item.path, size_bytes=item.size_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeMetrics:
+    """What one `Boxlite` has done since it was made; these counters only grow. `boxes_failed_total` counts boxes that
+    could not be created or started, `total_exec_errors` commands that could not be run. `num_running_boxes` is the
+    home's, whoever started them."""
+
+    boxes_created_total: int
+    boxes_failed_total: int
+    boxes_stopped_total: int
+    num_running_boxes: int
+    total_commands_executed: int
+    total_exec_errors: int

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from boxlite_cli import failures
-from boxlite_cli.streams import copy_to_fd, read_chunks
 from boxlite_cli.terminal import DetachKeys, is_terminal, raw_mode, terminal_size
 from engine.errors import BoxliteError
 from engine.model import ExitStatus, TerminalSize
+from engine.stdio import copy_to_fd, read_chunks
 
 FORWARDED_SIGNALS = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,

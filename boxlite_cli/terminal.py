@@ -1,49 +1,10 @@
-"""The terminal in front of the user: its size, its raw mode, and the keys that leave a box alone."""
+"""The keys that leave a box alone; the terminal itself is `engine.terminal`."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import signal
-import termios
-import tty
-from collections.abc import Iterator
+from engine.terminal import is_terminal, raw_mode, terminal_size
 
-from engine.model import TerminalSize
-
-
-def is_terminal(fd: int) -> bool:
-    return os.isatty(fd)
-
-
-def terminal_size(*fds: int) -> TerminalSize | None:
-    """Size of the first of `fds` (default: stdin, stdout, stderr) that is a terminal; None without one."""
-    for fd in fds or (0, 1, 2):
-        with contextlib.suppress(OSError):
-            size = os.get_terminal_size(fd)
-            if size.lines and size.columns:
-                return TerminalSize(rows=size.lines, cols=size.columns)
-    return None
-
-
-@contextlib.contextmanager
-def raw_mode(fd: int) -> Iterator[None]:
-    """Hand every key to the box as it is typed, Ctrl-C included, until the end of the context.
-
-    The terminal is put back whatever happens, and put into raw mode again after the process was stopped from
-    outside and continued, for the shell has reset it in between. To be used in a running event loop, which is woken by
-    the signal whichever thread the kernel gives it to.
-    """
-    before = termios.tcgetattr(fd)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGCONT, tty.setraw, fd, termios.TCSANOW)
-    try:
-        tty.setraw(fd, termios.TCSADRAIN)
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGCONT)
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+__all__ = ["DetachKeys", "is_terminal", "raw_mode", "terminal_size"]
 
 
 class DetachKeys:

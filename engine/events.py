@@ -11,6 +11,8 @@ from engine.model import BoxStatus
 
 
 class EventKind(StrEnum):
+    """What can happen to a box. LOST: it was on record as running, and nothing stood behind it any more."""
+
     CREATED = "created"
     STARTED = "started"
     STOPPING = "stopping"

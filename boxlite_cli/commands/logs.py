@@ -13,9 +13,9 @@ from boxlite_cli.humane import rfc3339
 from boxlite_cli.parsers import parse_integer
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
-from boxlite_cli.streams import copy_file, write_all
 from boxlite_cli.times import parse_optional_time
 from engine.model import BoxRecord, LogRecord
+from engine.stdio import copy_file, write_all
 
 EXAMPLES = """
   boxlite logs -f web

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 
 class FileKind(StrEnum):
+    """What a name in a box's file system is."""
+
     FILE = "file"
     DIRECTORY = "directory"
     LINK = "link"
@@ -59,12 +61,15 @@ class FileInfo:
 
     @property
     def is_file(self) -> bool:
+        """Is it a regular file?"""
         return self.kind is FileKind.FILE
 
     @property
     def is_directory(self) -> bool:
+        """Is it a directory?"""
         return self.kind is FileKind.DIRECTORY
 
     @property
     def is_link(self) -> bool:
+        """Is it a symbolic link?"""
         return self.kind is FileKind.LINK

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 
 class PullPolicy(StrEnum):
+    """When an image is fetched from its registry: if it is not here, every time, or never."""
+
     MISSING = "missing"
     ALWAYS = "always"
     NEVER = "never"

@@ -30,26 +30,32 @@ class BoxStatus(StrEnum):
 
     @property
     def is_running(self) -> bool:
+        """Do its commands run now?"""
         return self is BoxStatus.RUNNING
 
     @property
     def is_transient(self) -> bool:
+        """Is it on its way to another state?"""
         return self is BoxStatus.STOPPING
 
     @property
     def can_start(self) -> bool:
+        """Would `start` start it?"""
         return self in (BoxStatus.CONFIGURED, BoxStatus.STOPPED, BoxStatus.FAILED)
 
     @property
     def can_stop(self) -> bool:
+        """Would `stop` end it?"""
         return self in (BoxStatus.RUNNING, BoxStatus.PAUSED)
 
     @property
     def can_remove(self) -> bool:
+        """May it be removed without force?"""
         return not self.is_active
 
     @property
     def can_run(self) -> bool:
+        """May something be executed in it, which starts it where needed?"""
         return self in (BoxStatus.CONFIGURED, BoxStatus.RUNNING, BoxStatus.STOPPED)
 
 
@@ -79,6 +85,8 @@ def check_transition(old: BoxStatus, new: BoxStatus, *, box: str, operation: str
 
 
 class HealthState(StrEnum):
+    """What a box's own health check last said; NONE where it has none."""
+
     NONE = "none"
     STARTING = "starting"
     HEALTHY = "healthy"

@@ -12,6 +12,7 @@ from engine.disks.qcow2 import find_backing_file
 from engine.disks.release import find_idle_bases, remove_idle_bases
 from engine.errors import InvalidStateError, NotFoundError
 from engine.fsutil import disk_usage_bytes, remove_tree
+from engine.layout import Layout
 from engine.model import BoxRecord, BoxStatus, DiskUsage, Reclaimable
 from engine.runtime.context import Context
 from engine.runtime.records import list_boxes, remove_box
@@ -133,9 +134,7 @@ def _reclaimable(
 ) -> Iterator[Reclaimable]:
     layout = context.layout
     known = {record.id for record in records}
-    for path in _entries(layout.boxes_dir):
-        if path.name not in known and _is_old(path):
-            yield _item("boxes", path)
+    yield from _leftovers(layout, known)
     for base in find_idle_bases(layout, records):
         yield Reclaimable(kind="bases", path=str(base.path), size_bytes=base.size_bytes)
     templates = list(_templates_over_cap(layout.templates_dir, guest_digest))
@@ -145,9 +144,26 @@ def _reclaimable(
         for path in _entries(layout.guest_dir):
             if path.is_dir() and path.name not in {guest_digest, *needed} and not _is_part(path):
                 yield _item("guest images", path)
+
+
+def _leftovers(layout: Layout, known: Collection[str]) -> Iterator[Reclaimable]:
+    """What killed processes left: nothing that was ever whole."""
+    for path in _entries(layout.boxes_dir):
+        if path.name not in known and _is_old(path):
+            yield _item("boxes", path)
     for path in _entries(layout.tmp_dir):
         if _is_old(path):
             yield _item("temporary files", path)
+
+
+async def remove_leftovers(context: Context) -> list[Reclaimable]:
+    """Set right and delete what killed processes left; images, templates and whatever else could be needed again stay."""
+    records = await list_boxes(context, include_inactive=True)  # looking at a box sets its record right
+    known = {record.id for record in records}
+    found = await asyncio.to_thread(lambda: list(_leftovers(context.layout, known)))
+    for item in found:
+        await asyncio.to_thread(_delete, Path(item.path))
+    return found
 
 
 def _is_part(path: Path) -> bool:

@@ -10,7 +10,7 @@ import functools
 import secrets
 import time
 from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from engine.errors import BoxliteError, InvalidStateError, RpcTransportError
 from engine.model import BoxRecord, BoxStatus, ExecSpec
@@ -24,6 +24,9 @@ from engine.runtime.requests import exec_request
 from engine.runtime.starting import files_of_box, started_box
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAIN_EXECUTION
+
+if TYPE_CHECKING:
+    from engine.net.flow import Flow
 
 T = TypeVar("T")
 
@@ -116,6 +119,16 @@ class BoxLink:
         except BoxliteError as error:
             raise await self.explain(error, "ping") from error
         return (time.monotonic() - begun) * 1000
+
+    async def tunnel(self, port: int) -> Flow:
+        """Connect to a TCP port of the box, which must run. Raises NotFoundError when nothing listens there."""
+        from engine.portal.tunnels import open_tunnel
+
+        session = await self._connected("tunnel", may_start=False)
+        try:
+            return await open_tunnel(session, port)
+        except BoxliteError as error:
+            raise await self.explain(error, "tunnel") from error
 
     async def explain(self, error: BoxliteError, operation: str) -> BoxliteError:
         """The error with the box's name, and in place of a lost connection the reason why it was lost."""

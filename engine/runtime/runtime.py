@@ -411,6 +411,10 @@ class Runtime:
         ):
             yield event
 
+    async def last_cursor(self) -> int:
+        """The cursor of the newest event: where one who follows from now on starts."""
+        return await self._context.store.last_cursor()
+
     def console_path(self, record: BoxRecord) -> Path:
         """Where the kernel and the agent of the last start wrote."""
         return self.layout.box(record.id).console_log
@@ -467,6 +471,12 @@ class Runtime:
         from engine.runtime.housekeeping import collect_garbage
 
         return await collect_garbage(self._context, dry_run=dry_run)
+
+    async def remove_leftovers(self) -> Sequence[Reclaimable]:
+        """Set right what killed processes left, and delete the remains; what those were."""
+        from engine.runtime.housekeeping import remove_leftovers
+
+        return await remove_leftovers(self._context)
 
     async def doctor(self) -> Sequence[Check]:
         from engine.runtime.doctor import run_checks

@@ -98,6 +98,16 @@ def test_security_without_network_disables_it_and_refuses_what_needs_it() -> Non
             box_spec(options)
 
 
+def test_network_rules_in_both_spellings_are_the_same() -> None:
+    rules = ["api.example.com", "10.0.0.0/8:443"]
+    spellings = (
+        boxlite.NetworkSpec(allow_net=rules, tx_kbps=100),
+        boxlite.NetworkSpec(outbound=boxlite.OutboundNetworkSpec(allow_net=rules), tx_kbps=100),
+    )
+    (network,) = {box_spec(boxlite.BoxOptions(network=one)).network for one in spellings}
+    assert (network.mode, network.allow_net, network.tx_kbps) == (NetworkMode.ENABLED, tuple(rules), 100)
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -113,6 +123,20 @@ def test_security_without_network_disables_it_and_refuses_what_needs_it() -> Non
         (boxlite.BoxOptions(volumes=[("/nonesuch", "/in")]), "/nonesuch"),
         (boxlite.BoxOptions(network=boxlite.NetworkSpec(mode="on")), "'on'"),
         (boxlite.BoxOptions(memory_mib=64), "memory"),
+        (boxlite.BoxOptions(network=boxlite.NetworkSpec(allow_net="example.com")), "allow_net"),
+        (
+            boxlite.BoxOptions(
+                network=boxlite.NetworkSpec(mode="enabled", outbound=boxlite.OutboundNetworkSpec())
+            ),
+            "not both",
+        ),
+        (
+            boxlite.BoxOptions(
+                ports=[80],
+                network=boxlite.NetworkSpec(inbound=boxlite.InboundNetworkSpec(mode="disabled")),
+            ),
+            "inbound",
+        ),
     ],
 )
 def test_wrong_options_are_refused_by_name(options: boxlite.BoxOptions, named: str) -> None:
