@@ -39,4 +39,6 @@ class _PortalProtocol(H2Protocol):
             SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
             SettingCodes.MAX_CONCURRENT_STREAMS: _MAX_STREAMS,
         })  # fmt: skip
+        # A client may use what we offer before its acknowledgement comes, as grpcio does: h2 would end the connection.
+        http2.max_inbound_frame_size = MAX_FRAME_BYTES
         self.connection.flush()

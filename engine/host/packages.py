@@ -96,6 +96,12 @@ def needed_programs(arch: str | None = None) -> tuple[Program, ...]:
             packages={_D: "libarchive13", _F: "libarchive", _A: "libarchive", _M: "libarchive"},
             library=True,
         ),
+        Program(
+            name="libseccomp.so.2",
+            purpose="makes the filters of system calls",
+            packages={_D: "libseccomp2", _F: "libseccomp", _A: "libseccomp"},
+            library=True,
+        ),
         Program(name="bwrap", purpose="builds the jail around a machine", packages=_same("bubblewrap")),
         Program(name="passt", purpose="connects boxes to the network", packages=_same("passt")),
         Program(name="prlimit", purpose="limits what a machine may use", packages=_same("util-linux")),

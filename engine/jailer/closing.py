@@ -21,7 +21,7 @@ from engine.jailer.landlock import (
     path_rules,
     ruleset_attributes,
 )
-from engine.jailer.seccomp import INSTRUCTION_BYTES
+from engine.seccomp.program import INSTRUCTION_BYTES
 
 _NUMBERS: dict[str, dict[str, int]] = {
     "x86_64": {

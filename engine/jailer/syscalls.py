@@ -7,30 +7,22 @@ known and refused gives EPERM. Names that the host's libseccomp or processor doe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from engine.jailer.gate import LOWEST_MAPPING, PATH_ADDRESS
+from engine.seccomp.rules import (
+    ALLOWED,
+    DENIED,
+    NO_SUCH_CALL,
+    Action,
+    Comparison,
+    Condition,
+    Profile,
+    Rule,
+    Verdict,
+)
 
-
-class Op(StrEnum):
-    """How an argument is compared; MASKED: equal to `value` where `mask` has a bit."""
-
-    EQ = "=="
-    GE = ">="
-    MASKED = "&"
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """On the argument at `index`, as an unsigned number of 64 bits."""
-
-    index: int
-    op: Op
-    value: int
-    mask: int = 0
-
-
-Rule = tuple[str, tuple[Condition, ...]]
+Rules = tuple[tuple[str, tuple[Condition, ...]], ...]
+"""Calls that are allowed when all conditions hold."""
 
 FILES = (
     "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 open openat openat2 close close_range"
@@ -112,27 +104,38 @@ BLKPBSZGET, BLKGETSIZE64 (asm-generic/ioctls.h, linux/fs.h)."""
 _KVM_IOCTL_TYPE = 0xAE00
 
 
-def _conditional(*, kvm: bool, executes: bool) -> tuple[Rule, ...]:
+def _is(index: int, value: int) -> Condition:
+    return Condition(index=index, comparison=Comparison.EQ, value=value)
+
+
+def _from(index: int, value: int) -> Condition:
+    return Condition(index=index, comparison=Comparison.GE, value=value)
+
+
+def _bits(index: int, value: int, *, mask: int) -> Condition:
+    return Condition(index=index, comparison=Comparison.MASKED_EQ, value=mask, second=value)
+
+
+def _conditional(*, kvm: bool, executes: bool) -> Rules:
     """Calls that depend on their arguments. `executes`: the gate's own execve is let through, and nothing can be mapped
     where its path lay."""
-    high = Condition(0, Op.GE, LOWEST_MAPPING)
-    rules: list[Rule] = [
+    rules = [
         (
             "clone",
-            (Condition(0, Op.MASKED, _CLONE_THREAD_OF_PROCESS, _CLONE_THREAD_OF_PROCESS | _CLONE_NEW),),
+            (_bits(0, _CLONE_THREAD_OF_PROCESS, mask=_CLONE_THREAD_OF_PROCESS | _CLONE_NEW),),
         ),
-        ("prlimit64", (Condition(2, Op.EQ, 0),)),
-        ("mmap", (Condition(0, Op.EQ, 0),)),
-        ("mmap", (high,)),
-        ("mremap", (Condition(3, Op.MASKED, 0, _MREMAP_FIXED),)),
-        ("mremap", (Condition(4, Op.GE, LOWEST_MAPPING),)),
+        ("prlimit64", (_is(2, 0),)),
+        ("mmap", (_is(0, 0),)),
+        ("mmap", (_from(0, LOWEST_MAPPING),)),
+        ("mremap", (_bits(3, 0, mask=_MREMAP_FIXED),)),
+        ("mremap", (_from(4, LOWEST_MAPPING),)),
     ]
-    rules += [("prctl", (Condition(0, Op.EQ, option),)) for option in _PRCTLS]
-    rules += [("ioctl", (Condition(1, Op.EQ, number),)) for number in _IOCTLS]
+    rules += [("prctl", (_is(0, option),)) for option in _PRCTLS]
+    rules += [("ioctl", (_is(1, number),)) for number in _IOCTLS]
     if kvm:
-        rules.append(("ioctl", (Condition(1, Op.MASKED, _KVM_IOCTL_TYPE, 0xFF00),)))
+        rules.append(("ioctl", (_bits(1, _KVM_IOCTL_TYPE, mask=0xFF00),)))
     if executes:
-        rules.append(("execve", (Condition(0, Op.EQ, PATH_ADDRESS),)))
+        rules.append(("execve", (_is(0, PATH_ADDRESS),)))
     return tuple(rules)
 
 
@@ -142,12 +145,24 @@ class SyscallProfile:
 
     name: str
     allowed: tuple[str, ...]
-    conditional: tuple[Rule, ...]
+    conditional: Rules
 
     @property
     def refused(self) -> tuple[str, ...]:
         known = {*self.allowed, *(name for name, _ in self.conditional)}
         return tuple(name for name in dict.fromkeys(REFUSED.split()) if name not in known)
+
+    def rules(self) -> Profile:
+        return Profile(
+            name=self.name,
+            default=NO_SUCH_CALL,
+            foreign=Verdict(action=Action.KILL_PROCESS),
+            rules=(
+                Rule(names=self.allowed, verdict=ALLOWED),
+                *(Rule(names=(name,), verdict=ALLOWED, conditions=found) for name, found in self.conditional),
+                Rule(names=self.refused, verdict=DENIED),
+            ),
+        )
 
 
 def _calls(*groups: str) -> tuple[str, ...]:

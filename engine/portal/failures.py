@@ -15,8 +15,8 @@ from guest.wire.portal_pb2 import ErrorDetail
 
 GUEST_CODES = frozenset({
     "already_exists", "broken_pipe", "command_not_executable", "command_not_found", "execution_failed", "internal",
-    "invalid_argument", "invalid_state", "not_found", "permission_denied", "resource_exhausted", "stopped", "timeout",
-    "unsupported",
+    "invalid_argument", "invalid_state", "is_directory", "not_directory", "not_empty", "not_found", "permission_denied",
+    "read_only", "resource_exhausted", "stopped", "timeout", "unsupported",
 })  # fmt: skip
 """What an agent has to say (guest/errors.py, guest/services/calls.py): it cannot speak for other parts of the host."""
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine import host
-from engine.errors import BoxliteError
+from engine.errors import BoxliteError, UnsupportedError
 from engine.host.facts import system_name
 from engine.host.namespaces import security_modules
 from engine.host.packages import (
@@ -50,6 +50,7 @@ async def run_checks(layout: Layout, *, accel: Accel | None = None, guest_digest
     return [
         _check_system(),
         *(task.result() for task in tasks),
+        _check_seccomp(programs),
         _check_cgroups(),
         _check_guest(guest_digest),
         check_home(layout),
@@ -149,7 +150,7 @@ def _dotted(version: Version) -> str:
 async def _check_archive(programs: Sequence[Program]) -> Check:
     """mke2fs loads libarchive when it is first needed: only making a file system shows that it is there."""
     name = "mke2fs -d"
-    library = next(program for program in programs if program.library)
+    library = _library(programs, "libarchive")
     if find_program("mke2fs") is None:
         return _failed(name, "cannot be tried without mke2fs", "install e2fsprogs first")
     with tempfile.TemporaryDirectory(prefix="boxlite-doctor-") as directory:
@@ -169,6 +170,23 @@ async def _check_archive(programs: Sequence[Program]) -> Check:
         f"cannot make a file system from an archive: {lines[-1] if lines else completed.exit_status}",
         install_hint(library, find_system()),
     )
+
+
+def _library(programs: Sequence[Program], name: str) -> Program:
+    return next(program for program in programs if program.library and program.name.startswith(name))
+
+
+def _check_seccomp(programs: Sequence[Program]) -> Check:
+    from engine.seccomp.program import known_syscalls
+
+    name = "seccomp"
+    if host.operating_system() == "darwin":
+        return _ok(name, "not needed here")
+    try:
+        count = len(known_syscalls(host.machine_arch()))
+    except UnsupportedError as error:
+        return _failed(name, error.message, install_hint(_library(programs, "libseccomp"), find_system()))
+    return _ok(name, f"libseccomp makes filters; it knows {count} system calls")
 
 
 async def _check_namespaces() -> Check:

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from engine import host
 from engine.errors import InvalidArgumentError
@@ -124,10 +125,11 @@ def container_init_request(
     *,
     attached: bool,
     size: TerminalSize | None,
+    cache_dir: Path,
     mounts: Sequence[wire.Mount] = (),
     ca_certificates: Sequence[str] = (),
 ) -> wire.ContainerInitRequest:
-    """The container of a box. Raises InvalidArgumentError for a spec that cannot be run.
+    """The container of a box; `cache_dir` keeps its seccomp filter where that is not the usual one. Raises InvalidArgumentError for a spec that cannot be run.
 
     A resumable box that nobody attaches to has an open stdin on which nothing ever comes: the shell that images have
     for a command then waits for the execs the box was made for, instead of ending at once.
@@ -146,7 +148,11 @@ def container_init_request(
         mounts=mounts,
         capabilities=capabilities,
         seccomp_filter=container_filter(
-            spec.seccomp, capabilities, privileged=spec.privileged, arch=host.machine_arch()
+            spec.seccomp,
+            capabilities,
+            privileged=spec.privileged,
+            arch=host.machine_arch(),
+            cache_dir=cache_dir,
         ),
         no_new_privileges=spec.no_new_privileges,
         privileged=spec.privileged,

@@ -242,6 +242,7 @@ async def _plan(
         source.config,
         attached=attached,
         size=size,
+        cache_dir=context.layout.jail_dir,
         mounts=mounts_of(spec.volumes, shares),
         ca_certificates=() if secrets is None else (secrets.authority.certificate_pem,),
     )

@@ -1,8 +1,10 @@
-"""Seccomp filters for the container inside a machine: Docker's default profile, profiles in Docker's file format, and the
-compiler that makes programs for the kernel of both.
+"""Seccomp filters: values for what a program may call, and libseccomp, which makes programs for the kernel of them. The
+container inside a machine has Docker's default profile, or one in Docker's file format; the jail brings rules of its own.
 
-    profile.py    what a profile says; reading one from JSON
-    docker.py     Docker's default, for a set of capabilities
-    compiler.py   profile → classic BPF
-    syscalls.txt  system call numbers of the processors machines can have
+    rules.py       what a profile says
+    program.py     profile → classic BPF, by libseccomp, kept by content
+    complement.py  when none of several conditions holds
+    profile.py     reading a profile from JSON
+    docker.py      Docker's default, for a set of capabilities
+    container.py   which filter a box's container has
 """

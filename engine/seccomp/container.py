@@ -11,8 +11,10 @@ UNCONFINED = "unconfined"
 ARCHES = ("x86_64", "aarch64")
 
 
-def container_filter(seccomp: str, capabilities: Iterable[str], *, privileged: bool, arch: str) -> bytes:
-    """The program for the kernel (see compiler); empty: none.
+def container_filter(
+    seccomp: str, capabilities: Iterable[str], *, privileged: bool, arch: str, cache_dir: Path
+) -> bytes:
+    """The program for the kernel (see program), from `cache_dir` where it is none of the usual ones; empty: none.
 
     `seccomp` is empty for Docker's default, `unconfined`, or a profile's JSON. A privileged container has none but what was
     asked for, as Docker has it. Raises InvalidArgumentError, UnsupportedError for a profile that is wrong.
@@ -22,19 +24,20 @@ def container_filter(seccomp: str, capabilities: Iterable[str], *, privileged: b
     held = frozenset(capabilities)
     if not seccomp and _is_usual(held):
         return committed_path(arch).read_bytes()
-    from engine.seccomp.compiler import compile_profile
     from engine.seccomp.docker import default_profile
     from engine.seccomp.profile import parse_profile
+    from engine.seccomp.program import load_program
 
     profile = parse_profile(seccomp, arch=arch, capabilities=held) if seccomp else default_profile(held)
     try:
-        return compile_profile(profile, arch)
+        return load_program(profile, arch, cache_dir, compat=True)
     except ValueError as error:
-        raise InvalidArgumentError(f"the seccomp profile is too long: {error}") from error
+        raise InvalidArgumentError(f"the seccomp profile cannot be made into a filter: {error}") from error
 
 
 def committed_path(arch: str) -> Path:
-    """Where the compiled filter lies for a container with the usual capabilities. A test compares it with the compiler's."""
+    """Where the compiled filter lies for a container with the usual capabilities. `scripts/seccomp` makes it,
+    and a test compares what it decides."""
     return Path(__file__).with_name(f"default-{arch}.bpf")
 
 

@@ -1,17 +1,15 @@
-"""Docker's default profile, told by what it denies: every system call is allowed but those named here.
+"""Docker's default profile: what is not listed here is denied.
 
-Source: Docker's documentation ("Seccomp security profiles for Docker") and the profile that Docker 29 ships. Calls newer than
-the table of numbers do not exist for the container (ENOSYS), as with Docker: a library then falls back.
+Source: Docker's documentation ("Seccomp security profiles for Docker") and the profile that Docker 29 ships. Left out are, besides
+what capabilities open: key rings (they know nothing of namespaces), io_uring (it passes a filter by), other kernels and roots,
+swap, others' memory, and what is old.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.seccomp.profile import EPERM, Action, Comparison, Condition, Profile, Rule, Verdict
-from engine.seccomp.syscalls import load_syscalls
-
-ENOSYS = 38
+from engine.seccomp.rules import ALLOWED, DENIED, NO_SUCH_CALL, Comparison, Condition, Profile, Rule
 
 OPENED_BY = {
     "BPF": ("bpf",),
@@ -35,21 +33,43 @@ OPENED_BY = {
 }  # fmt: skip
 """Calls that come with a capability, and with any one of several."""
 
-NEVER = (
-    # the kernel's key rings know nothing of namespaces
-    "add_key", "keyctl", "request_key",
-    # asynchronous calls that pass a filter by
-    "io_uring_enter", "io_uring_register", "io_uring_setup",
-    # another kernel, swap, roots, memory of others
-    "kexec_file_load", "kexec_load", "migrate_pages", "move_pages", "pivot_root", "swapoff", "swapon", "userfaultfd",
-    "open_tree_attr",
-    # old or never there
-    "_sysctl", "afs_syscall", "bdflush", "break", "create_module", "ftime", "get_kernel_syms", "get_tls", "getpmsg",
-    "gtty", "idle", "lock", "mpx", "nfsservctl", "nice", "oldfstat", "oldlstat", "oldolduname", "oldstat", "olduname",
-    "pciconfig_iobase", "pciconfig_read", "pciconfig_write", "prof", "profil", "putpmsg", "query_module", "readdir",
-    "security", "sgetmask", "sigaction", "signal", "sigpending", "sigsuspend", "ssetmask", "stty", "sysfs", "tuxcall",
-    "ulimit", "uselib", "usr26", "usr32", "ustat", "vm86", "vm86old", "vserver",
-)  # fmt: skip
+ALLOWED_CALLS = """
+_llseek _newselect accept accept4 access adjtimex alarm arch_prctl arm_fadvise64_64 arm_sync_file_range bind
+breakpoint brk cacheflush cachestat capget capset chdir chmod chown chown32 clock_adjtime clock_adjtime64 clock_getres
+clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep clock_nanosleep_time64 close close_range connect
+copy_file_range creat dup dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2
+epoll_wait epoll_wait_old eventfd eventfd2 execve execveat exit exit_group faccessat faccessat2 fadvise64 fadvise64_64
+fallocate fanotify_mark fchdir fchmod fchmodat fchmodat2 fchown fchown32 fchownat fcntl fcntl64 fdatasync fgetxattr
+flistxattr flock fork fremovexattr fsetxattr fstat fstat64 fstatat64 fstatfs fstatfs64 fsync ftruncate ftruncate64
+futex futex_requeue futex_time64 futex_wait futex_waitv futex_wake futimesat get_robust_list get_thread_area getcpu
+getcwd getdents getdents64 getegid getegid32 geteuid geteuid32 getgid getgid32 getgroups getgroups32 getitimer
+getpeername getpgid getpgrp getpid getppid getpriority getrandom getresgid getresgid32 getresuid getresuid32 getrlimit
+getrusage getsid getsockname getsockopt gettid gettimeofday getuid getuid32 getxattr getxattrat inotify_add_watch
+inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents io_pgetevents_time64
+io_setup io_submit ioctl ioprio_get ioprio_set ipc kill landlock_add_rule landlock_create_ruleset
+landlock_restrict_self lchown lchown32 lgetxattr link linkat listen listmount listxattr listxattrat llistxattr
+lremovexattr lseek lsetxattr lstat lstat64 madvise map_shadow_stack membarrier memfd_create memfd_secret mincore mkdir
+mkdirat mknod mknodat mlock mlock2 mlockall mmap mmap2 modify_ldt mprotect mq_getsetattr mq_notify mq_open
+mq_timedreceive mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink mremap mseal msgctl msgget msgrcv
+msgsnd msync munlock munlockall munmap name_to_handle_at nanosleep newfstatat open openat openat2 pause pidfd_open
+pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll ppoll_time64 prctl pread64 preadv preadv2
+prlimit64 process_mrelease process_vm_readv process_vm_writev pselect6 pselect6_time64 ptrace pwrite64 pwritev
+pwritev2 read readahead readlink readlinkat readv recv recvfrom recvmmsg recvmmsg_time64 recvmsg remap_file_pages
+removexattr removexattrat rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending
+rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64 rt_tgsigqueueinfo
+sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler
+sched_rr_get_interval sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam sched_setscheduler
+sched_yield seccomp select semctl semget semop semtimedop semtimedop_time64 send sendfile sendfile64 sendmmsg sendmsg
+sendto set_robust_list set_thread_area set_tid_address set_tls setfsgid setfsgid32 setfsuid setfsuid32 setgid setgid32
+setgroups setgroups32 setitimer setpgid setpriority setregid setregid32 setresgid setresgid32 setresuid setresuid32
+setreuid setreuid32 setrlimit setsid setsockopt setuid setuid32 setxattr setxattrat shmat shmctl shmdt shmget shutdown
+sigaltstack signalfd signalfd4 sigprocmask sigreturn socketcall socketpair splice stat stat64 statfs statfs64
+statmount statx symlink symlinkat sync sync_file_range syncfs sysinfo tee tgkill time timer_create timer_delete
+timer_getoverrun timer_gettime timer_gettime64 timer_settime timer_settime64 timerfd_create timerfd_gettime
+timerfd_gettime64 timerfd_settime timerfd_settime64 times tkill truncate truncate64 ugetrlimit umask uname unlink
+unlinkat uretprobe utime utimensat utimensat_time64 utimes vfork vmsplice wait4 waitid waitpid write writev
+"""
+"""What every container may call, whatever its arguments."""
 
 NEW_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET (clone(2))."""
@@ -59,37 +79,45 @@ DENIED_FAMILIES = (12, 19, 20, 23, 25, 34, 37, 38, 40)
 """Socket families nobody needs in a container, among them AF_ALG (38) and AF_VSOCK (40): the way to a hypervisor."""
 FIRST_DENIED_FAMILY = 46
 
-_ALLOW = Verdict(action=Action.ALLOW)
-_DENY = Verdict(action=Action.ERRNO, number=EPERM)
-
 
 def default_profile(capabilities: Iterable[str]) -> Profile:
     """For a container with these capabilities (no CAP_)."""
     held = frozenset(capabilities)
-    opened = {name for capability in held for name in OPENED_BY.get(capability, ())}
-    denied = ({name for names in OPENED_BY.values() for name in names} - opened) | set(NEVER)
-    special = {"personality", "socket"} | (set() if "SYS_ADMIN" in held else {"clone", "clone3"})
-    allowed = tuple(name for name in load_syscalls() if name not in denied and name not in special)
+    opened = dict.fromkeys(name for capability in sorted(held) for name in OPENED_BY.get(capability, ()))
+    families = range(DENIED_FAMILIES[0] + 1, FIRST_DENIED_FAMILY)
     rules = [
-        Rule(names=allowed, verdict=_ALLOW),
+        Rule(names=(*ALLOWED_CALLS.split(), *opened), verdict=ALLOWED),
         *(
-            Rule(names=("personality",), verdict=_ALLOW, conditions=(_argument(Comparison.EQ, value),))
+            Rule(names=("personality",), verdict=ALLOWED, conditions=(_low_half(value),))
             for value in PERSONALITIES
         ),
-        *(
-            Rule(names=("socket",), verdict=_DENY, conditions=(_argument(Comparison.EQ, family),))
-            for family in DENIED_FAMILIES
+        # As libseccomp wants it: rules for one argument that never fit together.
+        Rule(
+            names=("socket",),
+            verdict=ALLOWED,
+            conditions=(_argument(Comparison.LT, DENIED_FAMILIES[0]),),
         ),
-        Rule(names=("socket",), verdict=_ALLOW, conditions=(_argument(Comparison.LT, FIRST_DENIED_FAMILY),)),
+        *(
+            Rule(names=("socket",), verdict=ALLOWED, conditions=(_argument(Comparison.EQ, family),))
+            for family in families
+            if family not in DENIED_FAMILIES
+        ),
     ]
-    if "SYS_ADMIN" not in held:
+    if "SYS_ADMIN" in held:
+        rules.append(Rule(names=("clone", "clone3"), verdict=ALLOWED))
+    else:
         without_namespaces = Condition(index=0, comparison=Comparison.MASKED_EQ, value=NEW_NAMESPACES)
         rules += [
-            Rule(names=("clone",), verdict=_ALLOW, conditions=(without_namespaces,)),
+            Rule(names=("clone",), verdict=ALLOWED, conditions=(without_namespaces,)),
             # Its flags lie in memory, where no filter sees them: libraries fall back to clone.
-            Rule(names=("clone3",), verdict=Verdict(action=Action.ERRNO, number=ENOSYS)),
+            Rule(names=("clone3",), verdict=NO_SUCH_CALL),
         ]
-    return Profile(default=_DENY, rules=tuple(rules))
+    return Profile(default=DENIED, rules=tuple(rules))
+
+
+def _low_half(value: int) -> Condition:
+    """The kernel takes an unsigned int: it does not look at the upper half."""
+    return Condition(index=0, comparison=Comparison.MASKED_EQ, value=0xFFFFFFFF, second=value)
 
 
 def _argument(comparison: Comparison, value: int) -> Condition:

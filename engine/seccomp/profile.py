@@ -1,4 +1,4 @@
-"""What a seccomp profile says, and reading one in the format of Docker's `--security-opt seccomp=FILE`.
+"""Reading a seccomp profile in the format of Docker's `--security-opt seccomp=FILE`.
 
 Source: the OCI runtime specification (config-linux.md, "Seccomp") and Docker's documentation of its profiles, which adds
 `names`, `includes`, `excludes` and `archMap`.
@@ -8,71 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from engine.errors import InvalidArgumentError, UnsupportedError
+from engine.seccomp.rules import EPERM, Action, Comparison, Condition, Profile, Rule, Verdict
 
 MAX_PROFILE_BYTES = 1024 * 1024
-EPERM = 1
 _U64 = 2**64
-
-
-class Action(StrEnum):
-    """What happens to a system call (seccomp(2)); the values are those of profiles."""
-
-    ALLOW = "SCMP_ACT_ALLOW"
-    ERRNO = "SCMP_ACT_ERRNO"
-    KILL_PROCESS = "SCMP_ACT_KILL_PROCESS"
-    KILL_THREAD = "SCMP_ACT_KILL_THREAD"
-    KILL = "SCMP_ACT_KILL"
-    TRAP = "SCMP_ACT_TRAP"
-    TRACE = "SCMP_ACT_TRACE"
-    LOG = "SCMP_ACT_LOG"
-
-
-class Comparison(StrEnum):
-    NE = "SCMP_CMP_NE"
-    LT = "SCMP_CMP_LT"
-    LE = "SCMP_CMP_LE"
-    EQ = "SCMP_CMP_EQ"
-    GE = "SCMP_CMP_GE"
-    GT = "SCMP_CMP_GT"
-    MASKED_EQ = "SCMP_CMP_MASKED_EQ"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """An action with the number that goes with ERRNO and TRACE."""
-
-    action: Action
-    number: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """Compares argument `index` (0 to 5) with `value`. For MASKED_EQ `value` is the mask, `second` what is left of it."""
-
-    index: int
-    comparison: Comparison
-    value: int
-    second: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """What happens to some system calls when all conditions hold. The first rule that fits a call decides."""
-
-    names: tuple[str, ...]
-    verdict: Verdict
-    conditions: tuple[Condition, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    default: Verdict
-    rules: tuple[Rule, ...]
 
 
 def parse_profile(text: str, *, arch: str, capabilities: Iterable[str]) -> Profile:
