@@ -172,8 +172,8 @@ class Box(BoxFiles):
         follow_symlinks: bool = False,
         include_parent: bool = True,
     ) -> None:
-        """Copy a file or directory of the host into the box, which need not run. Where it goes is as with `cp`:
-        into `target` if that is a directory, else to that name; `include_parent` False copies a directory's contents.
+        """Copy a file or directory of the host into the box, which need not run. The rules are those of `boxlite cp`: a
+        directory keeps its name below `target`, or with `include_parent` False gives only its contents.
         Raises NotFoundError, AlreadyExistsError without `overwrite`."""
         options = _copy_options(overwrite, follow_symlinks, include_parent)
         await self._runtime.copy_in(self.id, str(source), target, options)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from boxlite.runtime import Boxlite
 
 
+ROWS, COLUMNS = 24, 80
+"""Of a terminal that is in the hands of a program."""
+
+
 class InteractiveBox(SimpleBox):
     """A shell with a terminal of its own, in a box that lasts as long as its context:
     `async with InteractiveBox("alpine:3.20") as box: await box.wait()`.
@@ -63,6 +67,8 @@ class InteractiveBox(SimpleBox):
             self._shell = await self.box.exec(self._shell_path, tty=True)
             if _at_terminal() if self._tty is None else self._tty:
                 self._forwarding = asyncio.create_task(_forward(self._shell))
+            else:
+                await self._shell.resize_tty(ROWS, COLUMNS)
         return self
 
     async def wait(self) -> ExecResult:

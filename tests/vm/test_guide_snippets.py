@@ -7,8 +7,11 @@ of these tests is Alpine, which has a shell where the guide has Python.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
+import inspect
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -17,6 +20,8 @@ import pytest
 import boxlite
 from tests.framework.cli import Boxlite as Command
 
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "ai-agents.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
 Run = Callable[..., Awaitable[boxlite.ExecResult]]
 
 
@@ -203,3 +208,28 @@ async def test_terminal_resizing(alpine: str, capsys: pytest.CaptureFixture[str]
     with pytest.raises(boxlite.InvalidStateError, match="terminal"):
         await (await box.exec("true")).resize_tty(40, 120)
     await box.stop()
+
+
+async def test_blocks_of_our_own_guide_run_as_they_are_written(
+    alpine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"asyncio": asyncio, "boxlite": boxlite}
+    for block in BLOCKS:
+        text = block.replace("alpine:3.20", alpine).replace("asyncio.run(main())", "await main()")
+        code = compile(text, str(GUIDE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        running = eval(code, names)
+        if inspect.isawaitable(running):
+            await running
+    shown = capsys.readouterr().out
+    for words in (
+        "0 42",
+        "killed, with everything",
+        "2\n",
+        "24 80",
+        "b'hello\\n'",
+        "1\n2\n3\n[exit status 0]",
+    ):
+        assert words in shown
+    assert "[exit status 2]" in shown and "took longer than 5 s" in shown
+    assert (tmp_path / "results" / "work" / "run.sh").exists()
