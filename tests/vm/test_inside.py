@@ -151,7 +151,6 @@ def answers(boxlite: Boxlite, box: str) -> None:
         ("dd if=/dev/zero of=/x bs=1M count=1100; rm /x", "No space left"),
         ("dd if=/dev/zero of=/etc/hosts bs=64k count=2000; echo 127.0.0.1 localhost > /etc/hosts", "No space left"),
         ("tail /dev/zero", ""),
-        ("bomb() { bomb | bomb & }; bomb; sleep 8", ""),
         ("kill -9 1; kill -STOP 1", ""),
         ("while :; do echo x > /dev/null; done & while :; do :; done & sleep 3; kill %1 %2", ""),
     ],
@@ -166,10 +165,11 @@ def test_agent_outlives_an_attack_on_its_machine(
     assert (state["Status"], state["StartedAt"]) == ("running", began)
 
 
-def test_box_full_of_processes_can_still_be_stopped(boxlite: Boxlite, alpine: str) -> None:
+def test_box_full_of_processes_can_still_be_seen_and_stopped(boxlite: Boxlite, alpine: str) -> None:
     bomb = "bomb() { bomb | bomb & }; bomb; sleep 1000"
     boxlite("run", "-d", "--name", "bomb", "--memory", "256m", alpine, "sh", "-c", bomb, check=True)
     time.sleep(5)
+    eventually(lambda: boxlite("top", "bomb").returncode == 0, within_s=120)
     begun = time.monotonic()
     boxlite("stop", "-t", "1", "bomb", check=True, timeout_s=60)
     assert time.monotonic() - begun < 50
