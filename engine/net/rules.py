@@ -14,6 +14,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _NAME_PATTERN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_MAPPED = ipaddress.ip_network("::ffff:0:0/96")
 _MAX_NAME = 253
 _NUMERIC = re.compile(r"[0-9.]+|0x[0-9a-f]+")
 
@@ -103,7 +104,7 @@ def parse_ip(text: str) -> Address | None:
 def _network(word: str) -> Network | None:
     bare = word[1:-1] if word.startswith("[") and word.endswith("]") else word
     try:
-        return ipaddress.ip_network(bare)
+        return _unmapped(ipaddress.ip_network(bare))
     except ValueError:
         pass
     try:
@@ -114,6 +115,15 @@ def _network(word: str) -> Network | None:
     raise InvalidArgumentError(
         f"network rule {word!r} names an address inside its range", hint=f"write {fitting}"
     )
+
+
+def _unmapped(network: Network) -> Network:
+    """IPv4 addresses written as IPv6 (mapped) are those IPv4 addresses: that is how they are judged."""
+    if network.version == 4 or network.prefixlen < _MAPPED.prefixlen:
+        return network
+    first = network.network_address
+    mapped = first.ipv4_mapped if isinstance(first, ipaddress.IPv6Address) else None
+    return network if mapped is None else ipaddress.ip_network((mapped, network.prefixlen - _MAPPED.prefixlen))
 
 
 def _split_port(word: str) -> tuple[str, int | None]:

@@ -59,3 +59,9 @@ def test_rule_with_a_port_does_not_cover_what_has_none() -> None:
 )
 def test_normal_name_refuses_addresses_in_disguise(text: str) -> None:
     assert normal_name(text) is None
+
+
+def test_rule_of_mapped_addresses_covers_the_ipv4_addresses_they_are() -> None:
+    for text, address in (("::ffff:128.0.0.0", "128.0.0.0"), ("::ffff:10.0.0.0/104", "10.1.2.3")):
+        assert parse_rule(text).covers_address(ipaddress.ip_address(address))
+    assert not parse_rule("::/0").covers_address(ipaddress.ip_address("10.1.2.3"))
