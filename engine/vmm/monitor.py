@@ -132,7 +132,7 @@ def _disk_node() -> dict[str, object]:
 
 
 @contextlib.asynccontextmanager
-async def open_monitor(channel: socket.socket, *, timeout_s: float = 10.0) -> AsyncIterator[Monitor]:
+async def open_monitor(channel: socket.socket, *, timeout_s: float = 30.0) -> AsyncIterator[Monitor]:
     """Greet QEMU over our end of its control socket. Raises EngineError."""
     from qemu.qmp import QMPClient, QMPError
 
