@@ -123,7 +123,9 @@ def _unmapped(network: Network) -> Network:
         return network
     first = network.network_address
     mapped = first.ipv4_mapped if isinstance(first, ipaddress.IPv6Address) else None
-    return network if mapped is None else ipaddress.ip_network((mapped, network.prefixlen - _MAPPED.prefixlen))
+    return (
+        network if mapped is None else ipaddress.ip_network((mapped, network.prefixlen - _MAPPED.prefixlen))
+    )
 
 
 def _split_port(word: str) -> tuple[str, int | None]:

@@ -25,7 +25,7 @@ from engine.vmm.confinement import LARGEST_USUAL_DISK_BYTES, machine_jail
 from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, machine_command, open_channels
 from engine.vmm.monitor import Monitor, open_monitor
-from engine.vmm.restore import build_restore_script, wait_restore_accepted
+from engine.vmm.restore import build_restore_script, wait_restored
 from engine.vmm.spec import Descriptors, VmSpec
 from guest.wire.constants import LANES, PORTAL_PORTS
 
@@ -98,10 +98,8 @@ class HeadStart:
 
     async def _restore(self) -> Monitor:
         channels = self._machine.channels
-        monitor = await self._resources.enter_async_context(open_monitor(channels.qmp))
-        await wait_restore_accepted(channels.restore)
-        await monitor.wait_restored()
-        return monitor
+        await wait_restored(channels.restore)
+        return await self._resources.enter_async_context(open_monitor(channels.qmp))
 
     async def claim(self, spec: VmSpec, security: SecurityOptions, box: BoxLayout) -> ReadyMachine | None:
         """The machine, its sockets and its log moved into the box's directory; None, and nothing left of it, when the box

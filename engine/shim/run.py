@@ -25,7 +25,7 @@ from engine.vmm.channels import chunks, events
 from engine.vmm.leftovers import kill_leftovers_of_box
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
-from engine.vmm.restore import wait_restore_accepted
+from engine.vmm.restore import wait_restored
 from engine.vmm.template import BOOT_TIMEOUT_S
 from guest.wire.constants import LANES, PORTAL_PORTS
 
@@ -129,8 +129,7 @@ class Run:
         )
         self._follow(self._machine)
         if self._plan.vm.template is not None:
-            await wait_restore_accepted(self._machine.channels.restore)
-            await (await self._monitor_of_machine()).wait_restored()
+            await wait_restored(self._machine.channels.restore)
             layout = Layout(Path(self._plan.home))
             self._spawn(
                 asyncio.to_thread(note_machine, layout, self._plan.vm, self._plan.security, self._machine)

@@ -23,7 +23,6 @@ TRIPPED_OVER = (OSError, EOFError, AssertionError, ValueError, RecursionError)
 and expects of JSON that its numbers end."""
 MAX_LINE_BYTES = 256 * 1024
 """Of QMP: nothing we ask for is as long. A guest that has won speaks for QEMU."""
-RESTORE_INTERVAL_S = 0.002
 DISK_NODE = "disk"
 DISK_SET, BASE_SET = 1, 2
 """Sets of descriptors that QEMU opens as /dev/fdset/N (QMP reference manual, add-fd)."""
@@ -77,11 +76,6 @@ class Monitor:
                 if status in ("failed", "cancelled"):
                     raise EngineError(f"saving the machine {status}: {error}")
                 await asyncio.sleep(0.01)
-
-    async def wait_restored(self) -> None:
-        """Until the machine's devices may be changed."""
-        while (await self._status("query-status"))[0] == "inmigrate":  # noqa: ASYNC110
-            await asyncio.sleep(RESTORE_INTERVAL_S)
 
     async def attach_disk(self, spec: VmSpec) -> None:
         """Put the box's disk in the place of the empty one. QEMU gets its files as open descriptors, not as paths."""

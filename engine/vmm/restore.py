@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from typing import Any
 
 from engine.errors import DeadlineError, EngineError
 
@@ -37,23 +38,30 @@ def build_restore_script(state_path: str) -> bytes:
     )
 
 
-async def wait_restore_accepted(channel: socket.socket) -> None:
-    """Until QEMU has begun to restore. Raises EngineError when it refuses, DeadlineError when it does not answer."""
-    wanted, pending = build_restore_script("").count(b"\n"), b""
+async def wait_restored(channel: socket.socket) -> None:
+    """Until the machine runs. Raises EngineError when QEMU refuses, DeadlineError when it does not come to that.
+
+    Only then another control channel may be opened: an event that QEMU sends between taking a client's first command and
+    answering it is taken for a wrong answer.
+    """
+    wanted, runs, pending = build_restore_script("").count(b"\n"), False, b""
     try:
         async with asyncio.timeout(RESTORE_TIMEOUT_S):
-            while wanted:
+            while wanted or not runs:
                 chunk = await asyncio.get_running_loop().sock_recv(channel, _MAX_ANSWER_BYTES)
                 if not chunk:
                     raise EngineError("the machine ended before it was restored")
                 *lines, pending = (pending + chunk).split(b"\n")
-                wanted -= sum(_is_answer(line) for line in lines)
+                for line in lines:
+                    message = _parse(line)
+                    wanted -= "return" in message
+                    runs = runs or message.get("event") == "RESUME"
     except TimeoutError as error:
         raise DeadlineError(f"QEMU did not restore the machine within {RESTORE_TIMEOUT_S:g} s") from error
 
 
-def _is_answer(line: bytes) -> bool:
-    message = json.loads(line)
+def _parse(line: bytes) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(line)
     if "error" in message:
         raise EngineError(f"the machine could not be restored: {message['error'].get('desc', '')}")
-    return "return" in message
+    return message

@@ -224,7 +224,6 @@ async def _control(channel: socket.socket, _: Path) -> str:
         following = asyncio.ensure_future(_count(monitor.events()))
         try:
             await monitor.execute("migrate-incoming", {"uri": "file:/state"})
-            await monitor.wait_restored()
             await monitor.announce_disk_size(1)
         finally:
             following.cancel()

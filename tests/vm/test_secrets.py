@@ -162,7 +162,7 @@ def test_wget_sends_value(run: Run, servers: Servers) -> None:
 
 def test_python_sends_value(run: Run, servers: Servers) -> None:
     run(
-        'python3 -c \'import os,urllib.request as u; u.urlopen(u.Request("https://api.test/echo?key="+'
+        'python3.11 -c \'import os,urllib.request as u; u.urlopen(u.Request("https://api.test/echo?key="+'
         'os.environ["BOXLITE_SECRET_API_KEY"].replace("<","%3C").replace(">","%3E")))\''
     )
     assert servers.last.query == f"key={VALUE}"
@@ -276,4 +276,4 @@ def test_restarted_box_fetches_its_value_again(
     boxlite_of_module.out("start", run.box, API_KEY=VALUE + "-2", SSL_CERT_FILE=str(servers.ca_file))
     run('curl -sS -H "X-Key: $BOXLITE_SECRET_API_KEY" https://api.test/echo')
     assert servers.last.headers["x-key"] == VALUE + "-2"
-    assert "\n1\n" in run("grep -c 'BoxLite: begin' $SSL_CERT_FILE")
+    assert run("grep -c 'BoxLite: begin' $SSL_CERT_FILE").split()[0] == "1"
