@@ -84,6 +84,6 @@ def test_damaged_note_costs_nothing_but_time(boxlite: Boxlite, alpine: str) -> N
 def test_changed_note_never_decides_how_a_machine_is_jailed(boxlite: Boxlite, alpine: str) -> None:
     boxlite("run", "--rm", alpine, "true", check=True)
     note = (boxlite.home / USUAL).read_bytes()
-    (boxlite.home / USUAL).write_bytes(note.replace(b"--unshare-all", b"--unshare-pid"))
+    (boxlite.home / USUAL).write_bytes(note.replace(b"--unshare-net", b"--unshare-uts"))
     words = machine_words(boxlite, alpine)
     assert not has_head_start(words)
