@@ -38,6 +38,18 @@ def with_identity(gate: bytes, uid: int, gid: int) -> bytes:
     return gate[:SLOT_OFFSET] + pack_slot(uid, gid) + gate[SLOT_OFFSET + SLOT_BYTES :]
 
 
+def gives_ids() -> bool:
+    """May this process make others of any user? Root may, but not the root of a user namespace that maps a few numbers
+    only (user_namespaces(7)): to the host that is an ordinary user."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            return file.read().split() == ["0", "0", str(2**32 - 1)]
+    except OSError:
+        return True
+
+
 def claim_id() -> tuple[int, socket.socket]:
     """A number that nobody has, and what keeps it from others until it is closed or our process ends: an abstract socket
     stands for it, of which the whole host has one only (unix(7)). Raises OSError."""

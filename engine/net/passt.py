@@ -7,13 +7,13 @@ that QEMU itself can sit in an empty network namespace. Documentation: passt(1).
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import NetworkError, UnsupportedError
 from engine.jailer.grants import Jail, run
+from engine.jailer.identity import gives_ids
 from engine.jailer.ownership import Claim
 from engine.jailer.programs import program_grants
 from engine.jailer.room import jailed
@@ -78,7 +78,7 @@ def passt_jail(binary: str, *, enabled: bool = True) -> Jail:
         network=True,
         enabled=enabled,
         landlock=False,  # it forbids mounting
-        capabilities=CAPABILITIES if os.geteuid() == 0 else (),
+        capabilities=CAPABILITIES if gives_ids() else (),
     )
 
 
@@ -113,7 +113,7 @@ class Network:
         self._published = bool(ports)
         self._log_path = log_path
         self._home = home
-        self._claim = Claim.of() if os.geteuid() == 0 else None
+        self._claim = Claim.of() if gives_ids() else None
         self._jail = passt_jail(binary, enabled=jail_enabled)
         self._argv = build_passt_argv(
             binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver, ipv6=ipv6

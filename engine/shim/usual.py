@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 
-from engine.jailer.identity import SHARED_GID, claim_id, with_identity
+from engine.jailer.identity import SHARED_GID, claim_id, gives_ids, with_identity
 
 NOTE_NAME = "usual-machine"
 DIRECTORY_PREFIX = "head-"
@@ -47,7 +47,7 @@ class UsualMachine:
         """Start it and tell it to restore itself. Raises OSError."""
         share = f"{self.directory}/mounts"
         os.mkdir(share, 0o750)  # noqa: PTH102
-        if os.geteuid() == 0:
+        if gives_ids():
             self.uid, self.held = claim_id()
             self.gate = with_identity(self.gate, self.uid, self.uid)
             os.chown(share, -1, SHARED_GID)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from engine import host
 from engine.jailer.grants import Grant, Identity, Jail, Limits, device, read, write
+from engine.jailer.identity import gives_ids
 from engine.jailer.ownership import Claim
 from engine.jailer.programs import program_grants
 from engine.jailer.syscalls import machine_profile
@@ -83,7 +83,7 @@ def make_mountpoints(spec: VmSpec) -> None:
 def claim_identity(security: SecurityOptions) -> Claim | None:
     """Who a machine is to be on the host: a user of its own where root starts it, else the person who does (None). Root
     itself only when asked for by name (`uid=0`)."""
-    if os.geteuid() != 0 or not security.jailer_enabled or security.uid == 0:
+    if not gives_ids() or not security.jailer_enabled or security.uid == 0:
         return None
     return Claim.of(security.uid, security.gid)
 
