@@ -51,11 +51,11 @@ class ScriptedModel:
         def call(name: str, **arguments: str) -> Turn:
             return Turn(calls=[ToolCall(name, json.dumps(arguments))])
 
-        yield call("write_file", path="/work/sum.sh", text="echo $((1 + 2 + 3\n")
-        yield call("run_shell", command="sh /work/sum.sh")
+        yield call("write_file", path="/job/sum.sh", text="echo $((1 + 2 + 3\n")
+        yield call("run_shell", command="sh /job/sum.sh")
         assert "[exit status 2]" in self._heard[-1]
-        yield call("write_file", path="/work/sum.sh", text="echo $((1 + 2 + 3))\n")
-        yield call("run_shell", command="sh /work/sum.sh")
+        yield call("write_file", path="/job/sum.sh", text="echo $((1 + 2 + 3))\n")
+        yield call("run_shell", command="sh /job/sum.sh")
         yield Turn(text=f"The sum is {self._heard[-1].split()[0]}.")
 
 
@@ -80,7 +80,7 @@ async def main(image: str = "alpine:3.20") -> None:
         network=boxlite.NetworkSpec(mode="disabled"),
         security=boxlite.SecurityOptions.maximum(),
     ) as box:
-        await box.box.mkdir("/work", exist_ok=True)
+        await box.box.mkdir("/job", exist_ok=True)
         print(await run_agent("What is 1 + 2 + 3?", ScriptedModel(), BoxTools(box, timeout=30)))
 
 

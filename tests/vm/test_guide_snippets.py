@@ -232,4 +232,4 @@ async def test_blocks_of_our_own_guide_run_as_they_are_written(
     ):
         assert words in shown
     assert "[exit status 2]" in shown and "took longer than 5 s" in shown
-    assert (tmp_path / "results" / "work" / "run.sh").exists()
+    assert (tmp_path / "results" / "job" / "run.sh").exists()
