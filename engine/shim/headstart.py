@@ -22,7 +22,6 @@ from engine.model import DEFAULT_CPUS, DEFAULT_MEMORY_MIB, SecurityOptions
 from engine.process import Child
 from engine.shim.usual import CHANNELS, SOCKET_PREFIX, UsualMachine, encode_note
 from engine.vmm.confinement import LARGEST_USUAL_DISK_BYTES, machine_jail
-from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, machine_command, open_channels
 from engine.vmm.monitor import Monitor, open_monitor
 from engine.vmm.restore import build_restore_script, wait_restored
@@ -147,8 +146,7 @@ class HeadStart:
         self._restoring.cancel()
         await asyncio.gather(self._restoring, return_exceptions=True)
         await self._resources.aclose()
-        await self._machine.kill()
-        await asyncio.to_thread(kill_leftovers, self._directory)  # QEMU may not have begun
+        await self._machine.kill(leftovers=[self._directory])  # QEMU may not have begun
         self._far_end.close()
         self._forget()
 

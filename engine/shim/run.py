@@ -22,7 +22,7 @@ from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan, NetworkGrant
 from engine.vmm.channels import chunks, events
-from engine.vmm.leftovers import kill_leftovers_of_box
+from engine.vmm.leftovers import paths_of_machine
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import Monitor, open_monitor
 from engine.vmm.restore import wait_restored
@@ -236,11 +236,8 @@ class Run:
     async def _end_machine(self, *, by_itself: bool) -> None:
         await self._resources.aclose()
         if self._machine is not None:
-            await self._machine.kill()
-            if (
-                self._monitor is None or by_itself
-            ):  # QEMU may live on without its jail: see engine.vmm.leftovers
-                await asyncio.to_thread(kill_leftovers_of_box, self._box)
+            may_live_on = self._monitor is None or by_itself  # without its jail: see engine.vmm.leftovers
+            await self._machine.kill(leftovers=paths_of_machine(self._box) if may_live_on else ())
 
     async def _end_network(self) -> None:
         if self._network is not None:

@@ -41,9 +41,16 @@ def kill_leftovers(path: Path) -> list[int]:
 
 def kill_leftovers_of_box(box: BoxLayout) -> None:
     """Kill the machines of a box that have no shim: those started for it, and the one it took over."""
-    kill_leftovers(box.mounts_dir)
+    for path in paths_of_machine(box):
+        kill_leftovers(path)
+
+
+def paths_of_machine(box: BoxLayout) -> list[Path]:
+    """What the machine of a box has in its arguments: the box's directory, or that of the one it took over."""
+    paths = [box.mounts_dir]
     with contextlib.suppress(FileNotFoundError):
-        kill_leftovers(Path(box.head_start_path.read_text()))
+        paths.append(Path(box.head_start_path.read_text()))
+    return paths
 
 
 def _has_shim(pid: int) -> bool:

@@ -25,6 +25,7 @@ from engine.process import Child, Command, start
 from engine.sockets import listen_unix
 from engine.vmm.arguments import build_qemu_argv
 from engine.vmm.confinement import claim_identity, machine_jail, make_mountpoints, share_inside
+from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.restore import build_restore_script
 from engine.vmm.spec import Descriptors, VmSpec
 
@@ -76,10 +77,13 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
 
-    async def kill(self) -> None:
-        """End it at once and reap it. QEMU is gone then: it ends a moment after the jail, and holds the box's disk."""
+    async def kill(self, *, leftovers: Sequence[Path] = ()) -> None:
+        """End it at once and reap it. QEMU is gone then: it ends a moment after the jail, and holds the box's disk.
+        `leftovers` are paths by which a machine is found that lives on without its jail (engine.vmm.leftovers)."""
         self.kill_now()
         await self.process.wait()
+        for path in leftovers:
+            await asyncio.to_thread(kill_leftovers, path)
         await self._wait_gone()
         self.channels.close()
         if self.claim is not None:

@@ -20,7 +20,6 @@ from engine.layout import Layout
 from engine.model import Accel, SecurityOptions
 from engine.progress import Progress, ProgressSink
 from engine.vmm.channels import ConsoleTail, events
-from engine.vmm.leftovers import kill_leftovers
 from engine.vmm.machine import Machine, start_machine
 from engine.vmm.monitor import open_monitor
 from engine.vmm.saved import find_template
@@ -132,8 +131,7 @@ async def _boot_and_save(
         raise explain_boot_failure(error, log_path, tail) from error
     finally:
         console.cancel()
-        await machine.kill()
-        await asyncio.to_thread(kill_leftovers, scratch)
+        await machine.kill(leftovers=[scratch])
     take_back(scratch, memory, state)
     memory.chmod(0o400)
     state.chmod(0o400)

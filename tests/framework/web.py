@@ -342,8 +342,10 @@ class TestGateway:
             try:
                 with contextlib.suppress(OSError):
                     await self._serve(flow, port)
-            finally:
-                flow.close()
+            except asyncio.CancelledError:
+                flow.abort()
+                raise
+            flow.close()
 
         return await _listen(accept)
 

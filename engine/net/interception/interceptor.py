@@ -87,8 +87,10 @@ class Interceptor:
             box = await self._accept(flow, target.name, (agreed,) if agreed else wanted[1:] or wanted)
             result.protocol = agreed or HTTP1
             await self._relay(box, server, target, result)
-        finally:
-            server.close()
+        except BaseException:
+            server.abort()  # the server shall not take half a request for a whole one
+            raise
+        server.close()
 
     async def _relay(self, box: TlsFlow, server: TlsFlow, target: Target, result: Interception) -> None:
         assert target.name is not None
@@ -125,6 +127,9 @@ class Interceptor:
             flow.abort()
             why = reason_of(error) if isinstance(error, ssl.SSLError) else str(error) or "timed out"
             raise _UnreachableError(Refusal(status=502, reason=f"no TLS with {name}: {why}")) from error
+        except BaseException:
+            flow.abort()
+            raise
 
     def _server_context(self, protocols: tuple[str, ...]) -> ssl.SSLContext:
         """The client's side, which trusts what this host trusts; made once for each choice of protocols."""
