@@ -14,7 +14,7 @@ from typing import Any
 from guest.cgroups import Cgroup, limit_box
 from guest.crun import Crun
 from guest.device_filter import DeviceFilter
-from guest.devices import find_devices, find_disk
+from guest.devices import find_devices, find_disk, leave_disks_to_the_host
 from guest.errors import GuestError, from_os_error
 from guest.imagefiles import check_working_dir, find_image_user, is_mounted
 from guest.init_process import with_init_process
@@ -43,6 +43,8 @@ from guest.wire.constants import BOX_DISK_SERIAL, MAIN_EXECUTION, SHARE_TAG
 
 _CLIENTS_DRAIN_S = 5.0
 _KILLED_S = 10.0
+_MOUNT_OPTIONS = "noinit_itable,no_prefetch_block_bitmaps"
+"""Both together keep the file system from starting a thread of its own (ext4(5))."""
 IDENTITY_DIR = "etc"
 _IDENTITY_BYTES = 4 << 20
 _SHARE_OPTIONS = "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=client"
@@ -107,7 +109,8 @@ class Container:
     # ------------------------------------------------------------ making it
 
     def get_ready(self) -> None:
-        """Before the template is saved: have crun wait for a container."""
+        """Before the template is saved: set the disks up, and have crun wait for a container."""
+        leave_disks_to_the_host()
         self._crun.park(self._cgroup)
 
     async def initialize(self, identity: Identity, request: ContainerRequest) -> int:
@@ -205,7 +208,7 @@ class Container:
         if self._disk is None:
             raise GuestError("invalid_state", f"the machine has no disk with the serial {BOX_DISK_SERIAL}")
         self.rootfs.mkdir(exist_ok=True)
-        options = "noinit_itable,nobarrier,noload" if identity.ephemeral else "noinit_itable"
+        options = f"{_MOUNT_OPTIONS},nobarrier,noload" if identity.ephemeral else _MOUNT_OPTIONS
         mount(str(self._disk), str(self.rootfs), "ext4", MS_NOATIME, options)
         self._mounted = True
 
@@ -244,7 +247,8 @@ class Container:
     async def _live(self, main: Execution, started: asyncio.Future[None]) -> None:
         """The main command's whole life: from crun to the disk being unmounted."""
         try:
-            pid = await self._crun.run(self._config, main)
+            limited = self._request is not None and self._request.pids > 0
+            pid = await self._crun.run(self._config, main, alone=limited)
         except (GuestError, OSError) as error:
             failure = (
                 error if isinstance(error, GuestError) else from_os_error(error, "starting the container")
