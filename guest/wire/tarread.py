@@ -28,6 +28,8 @@ MAX_HEADERS_IN_A_ROW = 8
 """How many extended headers one entry may have: writers make at most three."""
 _MAX_ID = 2**32 - 2
 _MAX_TIME_NS = 2**40 * 10**9
+_MAX_BYTES = 2**63 - 1
+_MAX_DEVICE = 2**32 - 1
 _EXTENDED = b"xXgLK"
 _FILES = (b"0", b"\0", b"7", b"S")
 _WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"6")
@@ -206,6 +208,8 @@ class TarReader:
         )
         if entry.uid > _MAX_ID or entry.gid > _MAX_ID or abs(entry.mtime_ns) > _MAX_TIME_NS:
             raise TarError("an entry with an owner or a time that cannot be")
+        if stored > _MAX_BYTES:
+            raise TarError("an entry with a size that cannot be")
         if b"\0" in path or b"\0" in entry.link:
             raise TarError("a name with a zero byte in it")
         if (kind in (b"\0", b"0") and path.endswith(b"/")) or kind == b"D":
@@ -219,6 +223,8 @@ class TarReader:
         else:
             if kind in (b"3", b"4"):
                 entry.major, entry.minor = number(fields[12]), number(fields[13])
+                if max(entry.major, entry.minor) > _MAX_DEVICE:
+                    raise TarError("a device with a number that cannot be")
             self._left = (
                 0 if kind in _WITHOUT_CONTENT else stored
             )  # old archives give a hard link its file's size
@@ -272,6 +278,8 @@ class TarReader:
         return [decimal(line) for line in b"".join(blocks).split(b"\n")[1 : wanted + 1]]
 
     def _set_regions(self, entry: Entry, regions: list[tuple[int, int]]) -> None:
+        if entry.size > _MAX_BYTES:
+            raise TarError("an entry with a size that cannot be")
         end = stored = 0
         for offset, length in regions:
             if offset < end or offset + length > entry.size:
