@@ -134,7 +134,10 @@ class _Extraction:
             missing.append(path)
             path = os.path.dirname(path)
         for below in reversed(missing):
-            os.mkdir(below, _NEW_DIRECTORY_MODE)
+            try:
+                os.mkdir(below, _NEW_DIRECTORY_MODE)
+            except FileExistsError:  # a file, which the caller will find; or `new/.`
+                continue
             if self._options.owner is not None:
                 os.chown(below, *self._options.owner)
 

@@ -241,6 +241,8 @@ def _open_directory(path: str) -> int:
     try:
         os.makedirs(path, exist_ok=True)
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotDirectoryError(f"{path} is not a directory") from error
     except OSError as error:
         raise storage_error(error, "opening") from error
 
