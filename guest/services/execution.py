@@ -12,12 +12,13 @@ from grpclib.server import Stream
 
 from guest.container import Container
 from guest.errors import GuestError
+from guest.execution import Execution
 from guest.lanes import Lanes
 from guest.requests import ExecutionRequest
 from guest.services.calls import streaming, unary
 from guest.services.outlet import Outlet
 from guest.services.requests import exit_status
-from guest.sessions import Execution, Sessions
+from guest.sessions import Sessions
 from guest.wire import portal_pb2 as pb
 from guest.wire.constants import MAIN_EXECUTION
 
