@@ -15,7 +15,7 @@ from engine.portal.connection import Relay, greet, lease_port
 from engine.portal.failures import translated
 from engine.sockets import connect_unix
 from guest.wire import portal_pb2 as wire
-from guest.wire.constants import MAX_MESSAGE_BYTES
+from guest.wire.constants import MAX_MESSAGE_BYTES, RUNS_METADATA
 
 if TYPE_CHECKING:
     from grpc.aio import Channel
@@ -113,6 +113,22 @@ def _follow(call: Callable[..., Any]) -> Callable[..., Any]:
     return follow
 
 
+def _begin_and_follow(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call that is answered by a stream, in which `begun` is called when the agent says that what was asked for runs."""
+
+    async def follow(request: Any, *, begun: Callable[[], None]) -> AsyncIterator[Any]:
+        answer = call(request)
+        try:
+            if any(key == RUNS_METADATA for key, _ in await answer.initial_metadata()):
+                begun()
+            async for message in answer:
+                yield _checked(message)
+        finally:
+            answer.cancel()
+
+    return follow
+
+
 class GuestSession:
     """The agent's calls, one method each (see guest/wire/portal.proto for what they mean).
 
@@ -141,6 +157,13 @@ class GuestSession:
         self.thaw = call(unary, "Guest", "Thaw", wire.ThawReply)
         self.metrics = call(unary, "Guest", "Metrics", wire.MetricsReply)
         self.exec = call(unary, "Execution", "Exec", wire.ExecReply)
+        self.run = _begin_and_follow(
+            channel.unary_stream(
+                f"/{PACKAGE}.Execution/Run",
+                request_serializer=_serialize,
+                response_deserializer=_parser(wire.Output),
+            )
+        )
         self.attach = call(channel.unary_stream, "Execution", "Attach", wire.Output)
         self.send_input = call(channel.stream_unary, "Execution", "SendInput", wire.InputReply)
         self.wait = call(unary, "Execution", "Wait", wire.WaitReply)

@@ -71,4 +71,5 @@ OUTPUT_FRAME_BYTES = 64 * 1024
 
 MAIN_EXECUTION = "main"
 ERROR_TRAILER = "boxlite-error-bin"
+RUNS_METADATA = "boxlite-runs"
 DRAIN_S = 2.0

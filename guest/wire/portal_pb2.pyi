@@ -515,6 +515,14 @@ class ResizeRequest(_message.Message):
     size: TerminalSize
     def __init__(self, execution_id: _Optional[str] = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ...) -> None: ...
 
+class RunRequest(_message.Message):
+    __slots__ = ["command", "lane"]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    command: ExecRequest
+    lane: bytes
+    def __init__(self, command: _Optional[_Union[ExecRequest, _Mapping]] = ..., lane: _Optional[bytes] = ...) -> None: ...
+
 class Session(_message.Message):
     __slots__ = ["argv", "attached", "execution_id", "pid", "processes", "running", "started_ns", "status", "stdin", "tty"]
     ARGV_FIELD_NUMBER: _ClassVar[int]
