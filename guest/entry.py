@@ -101,9 +101,10 @@ class Entry:
         return None
 
     def _reported(self, pid: int) -> int | None:
-        records = os.read(self._reports_fd, _REPORTS_BYTES)
-        for launcher, child, gave_up in REPORT.iter_unpack(records):
-            self._reports[launcher] = (child, bool(gave_up))
+        """What the program with this id, which has ended well, wrote: perhaps read with another's already."""
+        if pid not in self._reports:
+            for launcher, child, gave_up in REPORT.iter_unpack(os.read(self._reports_fd, _REPORTS_BYTES)):
+                self._reports[launcher] = (child, bool(gave_up))
         child, gave_up = self._reports.pop(pid)
         return None if gave_up else child
 

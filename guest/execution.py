@@ -60,6 +60,7 @@ class Execution:
         self.tty = tty
         self.wants_stdin = stdin
         self.cgroup = cgroup
+        self._has_cgroup = True
         self.background = background
         self.outputs = (OutputStream(held=held), OutputStream(held=held))
         self.pid = 0
@@ -209,6 +210,8 @@ class Execution:
     def signal(self, signum: int, *, everyone: bool) -> None:
         """Signal the command, or every process of the execution. Nothing happens when it has ended."""
         if everyone:
+            if not self._has_cgroup:
+                return
             if signum == 9:
                 self.cgroup.kill()
             else:
@@ -228,6 +231,10 @@ class Execution:
             asyncio.get_running_loop().call_later(DRAIN_S, self.finish_streams)
         else:
             self.finish_streams()
+
+    def part_from_cgroup(self) -> None:
+        """Its group is another's from now on."""
+        self._has_cgroup = False
 
     def never_ran(self, error: GuestError) -> None:
         """Record that the command could not be run."""

@@ -7,7 +7,7 @@ import os
 import signal
 from dataclasses import replace
 
-from guest.cgroups import Cgroup
+from guest.cgroups import Cgroup, CgroupPool
 from guest.crun import Crun
 from guest.entry import Entry
 from guest.errors import GuestError, from_os_error
@@ -39,15 +39,14 @@ class Executor:
         self._crun = crun
         self._sessions = sessions
         self._cgroup = cgroup
+        self._groups = CgroupPool(cgroup)
         self._container = container
         self._main_pid = main_pid
         self._entry = Entry(reaper, main_pid, seccomp_filter=seccomp_filter)
-        self._count = 0
 
     async def execute(self, request: ExecutionRequest) -> Execution:
         """Run a command that nobody has asked for yet. Raises GuestError when it cannot be run."""
-        self._count += 1
-        cgroup = self._cgroup.child(f"exec-{self._count}").create()
+        cgroup = self._groups.take()
         execution = Execution(
             request.execution_id, request.argv, tty=request.tty, stdin=request.stdin, cgroup=cgroup,
             held=not request.detach, background=request.background,
@@ -57,7 +56,7 @@ class Executor:
         try:
             pid = await self._run(self._process(request), execution)
         except (GuestError, OSError) as error:
-            cgroup.remove()
+            self._part(execution)
             failure = error if isinstance(error, GuestError) else from_os_error(error, "running the command")
             execution.never_ran(failure)
             raise failure from error
@@ -91,11 +90,16 @@ class Executor:
             _, signum = exit_code_and_signal(status.result())
             oom_killed = signum == signal.SIGKILL and self._oom_kills() > oom_kills
             execution.ended_with(status.result(), oom_killed=oom_killed)
-            execution.cgroup.remove()
+            self._part(execution)
 
         if timeout_s > 0:
             timer = asyncio.get_running_loop().call_later(timeout_s, time_is_up)
         self._reaper.watch(execution.pid).add_done_callback(ended)
+
+    def _part(self, execution: Execution) -> None:
+        """Its cgroup is empty and free for others, or holds what it left running."""
+        if self._groups.give_back(execution.cgroup):
+            execution.part_from_cgroup()
 
     def _oom_kills(self) -> int:
         return self._cgroup.read_fields("memory.events").get("oom_kill", 0)

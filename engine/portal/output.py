@@ -110,6 +110,8 @@ class _Reading:
                     raise PortalError("the agent sent more after the end", operation="attach")
                 if message.HasField("status"):
                     self.status = message.status
+                    for end in message.ends:
+                        await self._stream(end.stream).take(wire.Output(end=True, offset=end.offset))
                 elif message.on_lane:
                     await self._read_lane()
                 else:

@@ -130,15 +130,14 @@ class ExecutionService:
         readers = [output.attach(offset) for output, offset in zip(execution.outputs, offsets, strict=True)]
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(execution.client())
-            outlet = Outlet(stream, lambda: self._lanes.find(ticket))
+            outlet = Outlet(stream, lambda: self._lanes.find(ticket), execution.ending)
             stack.callback(outlet.close)
             tasks = [
                 asyncio.create_task(outlet.forward(number, reader)) for number, reader in enumerate(readers)
             ]
             try:
                 await asyncio.gather(*tasks)
-                ending = await asyncio.shield(execution.ending)
-                await stream.send_message(pb.Output(status=exit_status(ending)))
+                await outlet.finish()
             finally:
                 for task in tasks:
                     task.cancel()
