@@ -72,16 +72,31 @@ _spawned: list[tuple[int, socket.socket]] = []
 def begin(arguments: Sequence[str]) -> None:
     """Spawn a shim if the command line looks like one that starts a box. Where that fails, the start says why."""
     words = iter(arguments)
-    command = next((word for word in words if not word.startswith("-")), None)
+    home, command = split_command(words)
     if command not in STARTING or {"--help", "-h"} & set(arguments[:3]) or "--plan" in arguments:
         return
     from engine.shim.spawn import spawn_shim
 
     usual = command != "restart" and wants_usual_machine(words) and not is_configured(os.environ)
     try:
-        _spawned.append(spawn_shim(_home() if usual else ""))
+        _spawned.append(spawn_shim(_absolute(home or _home()) if usual else ""))
     except OSError:
         return
+
+
+def split_command(words: Iterator[str]) -> tuple[str | None, str | None]:
+    """Take the options before the command, and the command: the home they name and the command, None where there is
+    none, or where the options are for the parser to judge."""
+    home = None
+    for word in words:
+        if not word.startswith("-"):
+            return home, word
+        name, equals, value = word.partition("=")
+        if name == "--home":
+            home = value if equals else next(words, None)
+        elif name not in SWITCHES:
+            break
+    return None, None
 
 
 def wants_usual_machine(words: Iterator[str]) -> bool:
@@ -116,6 +131,10 @@ def is_configured(environment: Mapping[str, str]) -> bool:
 
 def _home() -> str:
     return os.environ.get("BOXLITE_HOME") or os.path.expanduser("~/.boxlite")  # noqa: PTH111  pathlib is not loaded yet
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100
 
 
 def take() -> tuple[int, socket.socket] | None:

@@ -40,6 +40,20 @@ def test_usual_machine_line_that_asks_for_another_does_not_get_it(line: str) -> 
     assert not early.wants_usual_machine(iter(line.split()))
 
 
+@pytest.mark.parametrize(
+    ("line", "home", "command"),
+    [
+        ("run --rm alpine", None, "run"),
+        ("--home /h run alpine", "/h", "run"),
+        ("--debug --home=/h start box", "/h", "start"),
+        ("--config /c run alpine", None, None),
+        ("--home", None, None),
+    ],
+)
+def test_split_command_finds_it_behind_options(line: str, home: str | None, command: str | None) -> None:
+    assert early.split_command(iter(line.split())) == (home, command)
+
+
 @pytest.mark.parametrize("command", ["run", "start"])
 def test_switches_are_the_flags_without_a_value_of_the_commands(command: str) -> None:
     params = importlib.import_module(f"boxlite_cli.commands.{command}").COMMAND.params
