@@ -28,6 +28,7 @@ class Cgroup:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.was_killed = False
 
     def create(self) -> Cgroup:
         self.path.mkdir(exist_ok=True)
@@ -40,7 +41,9 @@ class Cgroup:
         (self.path / knob).write_text(str(value))
 
     def kill(self) -> None:
-        """SIGKILL every process in it and below, also those forking at this moment."""
+        """SIGKILL every process in it and below, also those forking at this moment. Some kernels kill whatever is started
+        into it from another group ever after (the sequence they compare is the other group's)."""
+        self.was_killed = True
         with contextlib.suppress(FileNotFoundError):
             self.set("cgroup.kill", 1)
 
@@ -78,7 +81,7 @@ class Cgroup:
 
 
 class CgroupPool:
-    """Groups of executions below one: a group whose processes are all gone serves the next execution. Making and removing
+    """Groups of executions below one: a group whose processes have all gone by themselves serves the next execution. Making and removing
     one costs an emulated machine milliseconds."""
 
     def __init__(self, parent: Cgroup) -> None:
@@ -101,7 +104,7 @@ class CgroupPool:
         for one in self._left:
             if one in still:
                 continue
-            if len(self._free) < _GROUPS_KEPT:
+            if len(self._free) < _GROUPS_KEPT and not one.was_killed:
                 self._free.append(one)
             else:
                 one.remove()

@@ -11,8 +11,9 @@ from google.protobuf.message import DecodeError
 
 from engine import host
 from engine.errors import RpcError, RpcTransportError
-from engine.portal.connection import Relay, greet, lease_port
+from engine.portal.connection import Relay, greet
 from engine.portal.failures import translated
+from engine.portal.leases import PortLease, lease_port
 from engine.sockets import connect_unix
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAX_MESSAGE_BYTES, RUNS_METADATA
@@ -202,9 +203,7 @@ async def open_session(
 
     lease = await lease_port(sockets_dir, on_wait)
     try:
-        connecting = asyncio.ensure_future(
-            asyncio.to_thread(_connect, sockets_dir / f"portal-{lease.number}.sock")
-        )
+        connecting = asyncio.ensure_future(asyncio.to_thread(_connect, sockets_dir, lease))
         await asyncio.sleep(0)  # let it begin: the import takes as long as the agent's answer
         host.silence_grpc()
         import grpc
@@ -222,13 +221,13 @@ async def open_session(
         lease.release()
 
 
-def _connect(path: Path) -> Any:
+def _connect(sockets_dir: Path, lease: PortLease) -> Any:
     try:
-        port = connect_unix(path)
+        port = connect_unix(sockets_dir / f"portal-{lease.number}.sock")
     except OSError as error:
         raise RpcTransportError(f"the machine cannot be reached: {error.strerror}") from error
     try:
-        greet(port)
+        greet(port, flush=lease.was_abandoned)
     except BaseException:
         port.close()
         raise
