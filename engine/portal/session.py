@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -203,7 +204,7 @@ async def open_session(
 
     lease = await lease_port(sockets_dir, on_wait)
     try:
-        connecting = asyncio.ensure_future(asyncio.to_thread(_connect, sockets_dir, lease))
+        connecting = asyncio.ensure_future(asyncio.to_thread(connect, sockets_dir, lease))
         await asyncio.sleep(0)  # let it begin: the import takes as long as the agent's answer
         host.silence_grpc()
         import grpc
@@ -221,7 +222,8 @@ async def open_session(
         lease.release()
 
 
-def _connect(sockets_dir: Path, lease: PortLease) -> Any:
+def connect(sockets_dir: Path, lease: PortLease) -> socket.socket:
+    """A greeted port. Blocks. Raises RpcTransportError."""
     try:
         port = connect_unix(sockets_dir / f"portal-{lease.number}.sock")
     except OSError as error:
