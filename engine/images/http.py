@@ -1,22 +1,19 @@
-"""HTTP/1.1 over the standard library: connections that are kept, proxies, redirects. What a registry's client needs, no more.
+"""HTTP as a registry's client needs it, over urllib3: connections that are kept, proxies, redirects.
 
-requests would do it too, at three times the cost of loading.
+requests would do it too, at more cost of loading; and its reading of NO_PROXY is not that of docker and podman.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
-import socket
 import ssl
-from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
 from threading import Lock
 from typing import IO, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError, ProxyError, SSLError
 
 from engine.images.proxies import Proxy, find_proxy
 
@@ -25,8 +22,10 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_DRAINED_BYTES = 1 << 16
 _URL_CHARACTERS = "!#$%&'()*+,/:;=?@[]~"
 _PORTS = {"http": 80, "https": 443}
+_CONNECTIONS = 16
+urllib3.disable_warnings(InsecureRequestWarning)  # `skip_verify` is somebody's own wish
 
-READ_ERRORS = (http.client.HTTPException, OSError)
+READ_ERRORS = (HTTPError, OSError)
 """What reading a body may raise when the connection breaks."""
 
 Body = bytes | IO[bytes] | None
@@ -49,22 +48,11 @@ class ProxyFailedError(HttpError):
     """The proxy is not there, or does not lead where it should."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """Whom a connection leads to, and through which proxy."""
-
-    scheme: str
-    host: str
-    port: int
-    proxy: Proxy | None
-
-
 class Response:
     """An answer whose body is still to be read, in a `with` block. Its connection is used again when the body was read."""
 
-    def __init__(self, raw: http.client.HTTPResponse, url: str, release: Callable[[bool], None]) -> None:
+    def __init__(self, raw: urllib3.BaseHTTPResponse, url: str) -> None:
         self._raw = raw
-        self._release = release
         self.url = url
         self.status = raw.status
         self.reason = raw.reason
@@ -72,18 +60,15 @@ class Response:
 
     def read(self, size: int | None = None) -> bytes:
         """The next bytes of the body, `b""` at its end. Raises READ_ERRORS, also when it ends early."""
-        data = self._raw.read(size)
-        if not data and size != 0 and self._raw.length:
-            raise http.client.IncompleteRead(b"", self._raw.length)
-        return data
+        return self._raw.read(size, decode_content=False)
 
     def close(self) -> None:
-        with contextlib.suppress(*READ_ERRORS):
-            if self._raw.length is not None and self._raw.length <= _MAX_DRAINED_BYTES:
-                self._raw.read()
-        is_whole = self._raw.isclosed() and not self._raw.will_close
-        self._raw.close()
-        self._release(is_whole)
+        left = self._raw.length_remaining
+        if left is not None and left <= _MAX_DRAINED_BYTES:
+            self._raw.drain_conn()
+            self._raw.release_conn()
+        else:
+            self._raw.close()
 
     def __enter__(self) -> Response:
         return self
@@ -107,21 +92,17 @@ class HttpClient:
         self._headers = dict(headers)
         self._variables = variables
         self._new_context = new_context
-        self._context: ssl.SSLContext | None = None
-        self._connect_timeout_s = connect_timeout_s
-        self._read_timeout_s = read_timeout_s
+        self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
         self._lock = Lock()
-        self._is_closed = False
-        self._idle: dict[_Origin, list[http.client.HTTPConnection]] = defaultdict(list)
+        self._managers: dict[tuple[str, Proxy | None], urllib3.PoolManager] = {}
 
     def close(self) -> None:
         """Let go of the connections nobody uses, and of each of the others when its answer is closed."""
         with self._lock:
-            self._is_closed = True
-            connections = [one for many in self._idle.values() for one in many]
-            self._idle.clear()
-        for connection in connections:
-            connection.close()
+            managers = list(self._managers.values())
+            self._managers.clear()
+        for manager in managers:
+            manager.clear()
 
     def request(
         self,
@@ -162,121 +143,75 @@ class HttpClient:
         raise HttpError(f"more than {_MAX_REDIRECTS} redirects")
 
     def proxy_for(self, url: str) -> Proxy | None:
-        """The proxy that leads there. Raises ConfigError."""
-        return _origin(url, self._variables).proxy
+        """The proxy that leads there. Raises ConfigError, HttpError."""
+        parts = urlsplit(url)
+        try:
+            if parts.scheme not in _PORTS or not parts.hostname:
+                raise ValueError(f"{url!r} is no address of a server")
+            port = parts.port or _PORTS[parts.scheme]
+        except ValueError as error:
+            raise HttpError(error) from error
+        return find_proxy(self._variables, parts.scheme, parts.hostname, port)
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Response:
-        origin = _origin(url, self._variables)
-        parts = urlsplit(url)
-        target, sent = _request_target(url), {"Host": parts.netloc.rpartition("@")[2], **headers}
-        if origin.proxy and origin.scheme == "http":
-            target = parts._replace(fragment="").geturl()
-            if origin.proxy.authorization:
-                sent["Proxy-Authorization"] = origin.proxy.authorization
-        if body is None and method in ("POST", "PUT", "PATCH"):
-            body = b""
-        while True:
-            if body is not None and not isinstance(body, bytes):
-                body.seek(0)
-            connection, is_new = self._connection(origin)
-            try:
-                connection.request(method, target, body=body, headers=sent)
-                raw = connection.getresponse()
-            except (http.client.HTTPException, OSError, ValueError) as error:
-                connection.close()
-                if not is_new and isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
-                    continue  # it was closed while nobody used it
-                raise HttpError(error, proxy=origin.proxy) from error
-            return Response(raw, url, partial(self._give_back, origin, connection))
-
-    def _connection(self, origin: _Origin) -> tuple[http.client.HTTPConnection, bool]:
-        with self._lock:
-            if self._idle[origin]:
-                return self._idle[origin].pop(), False
-        connection = _Connection(origin, self._tls, self._connect_timeout_s)
+        proxy = self.proxy_for(url)
+        if body is not None and not isinstance(body, bytes):
+            body.seek(0)
         try:
-            connection.connect()
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, ssl.SSLError):
-                raise TlsError(error, proxy=origin.proxy) from error
-            if isinstance(error, (OSError, http.client.HTTPException, ValueError)):
-                kind = ProxyFailedError if origin.proxy else HttpError
-                raise kind(error, proxy=origin.proxy) from error
-            raise
-        connection.sock.settimeout(self._read_timeout_s)
-        return connection, True
+            raw = self._manager(urlsplit(url).scheme, proxy).request(
+                method,
+                url,
+                body=body,
+                headers=headers,
+                timeout=self._timeout,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+        except (HTTPError, OSError, ValueError) as error:
+            raise _failure(error, proxy) from error
+        return Response(raw, url)
 
-    def _give_back(self, origin: _Origin, connection: http.client.HTTPConnection, good: bool) -> None:
+    def _manager(self, scheme: str, proxy: Proxy | None) -> urllib3.PoolManager:
         with self._lock:
-            if good and not self._is_closed:
-                self._idle[origin].append(connection)
-                return
-        connection.close()
+            found = self._managers.get((scheme, proxy))
+            if found is None:
+                found = self._managers[scheme, proxy] = self._new_manager(scheme, proxy)
+            return found
 
-    def _tls(self) -> ssl.SSLContext:
-        with self._lock:
-            if self._context is None:
-                self._context = self._new_context()
-            return self._context
-
-
-class _Connection(http.client.HTTPConnection):
-    """A connection to the origin, or through the proxy to it."""
-
-    def __init__(self, origin: _Origin, tls: Callable[[], ssl.SSLContext], timeout_s: float) -> None:
-        first = origin.proxy or origin
-        super().__init__(first.host, first.port, timeout=timeout_s)
-        self._origin = origin
-        self._tls = tls
-
-    def connect(self) -> None:
-        """Connect, and have TLS where the origin, or the proxy, speaks it."""
-        proxy = self._origin.proxy
-        self.sock = socket.create_connection((self.host, self.port), self.timeout)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if proxy and proxy.scheme == "https":
-            self.sock = self._tls().wrap_socket(self.sock, server_hostname=proxy.host)
-        if self._origin.scheme != "https":
-            return
-        if proxy:
-            self._open_tunnel(proxy)
-        if isinstance(self.sock, ssl.SSLSocket):
-            from urllib3.util.ssltransport import SSLTransport  # TLS within TLS: the standard library cannot
-
-            self.sock = SSLTransport(self.sock, self._tls(), self._origin.host)
-        else:
-            self.sock = self._tls().wrap_socket(self.sock, server_hostname=self._origin.host)
-
-    def _open_tunnel(self, proxy: Proxy) -> None:
-        """RFC 9110, 9.3.6."""
-        origin = self._origin
-        target = f"[{origin.host}]:{origin.port}" if ":" in origin.host else f"{origin.host}:{origin.port}"
-        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-        if proxy.authorization:
-            lines.append(f"Proxy-Authorization: {proxy.authorization}")
-        self.sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-        with contextlib.closing(http.client.HTTPResponse(self.sock, method="CONNECT")) as answer:
-            answer.begin()
-        if not 200 <= answer.status < 300:
-            raise OSError(f"it answered {answer.status} {answer.reason}".rstrip())
+    def _new_manager(self, scheme: str, proxy: Proxy | None) -> urllib3.PoolManager:
+        context = self._new_context() if scheme == "https" or (proxy and proxy.scheme == "https") else None
+        options: dict[str, Any] = {"maxsize": _CONNECTIONS, "ssl_context": context}
+        if proxy is None:
+            return urllib3.PoolManager(**options)
+        headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else None
+        return urllib3.ProxyManager(
+            f"{proxy.scheme}://{proxy.address}", proxy_headers=headers, proxy_ssl_context=context, **options
+        )
 
 
-def _origin(url: str, variables: Mapping[str, str]) -> _Origin:
-    parts = urlsplit(url)
-    try:
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError(f"{url!r} is no address of a server")
-        port = parts.port or _PORTS[parts.scheme]
-    except ValueError as error:
-        raise HttpError(error) from error
-    host = parts.hostname
-    return _Origin(parts.scheme, host, port, find_proxy(variables, parts.scheme, host, port))
+def _failure(error: BaseException, proxy: Proxy | None) -> HttpError:
+    cause = _innermost(error)
+    if isinstance(error, ProxyError) or (proxy is not None and isinstance(error, NewConnectionError)):
+        return ProxyFailedError(cause, proxy=proxy)
+    if isinstance(error, SSLError):
+        return TlsError(cause, proxy=proxy)
+    return HttpError(cause, proxy=proxy)
 
 
-def _request_target(url: str) -> str:
-    parts = urlsplit(url)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+def _innermost(error: BaseException) -> BaseException:
+    """What urllib3 wrapped."""
+    while True:
+        wrapped = [
+            getattr(error, "original_error", None),
+            getattr(error, "reason", None),
+            *error.args,
+            error.__cause__,
+        ]
+        inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
+        if inner is None:
+            return error
+        error = inner
 
 
 def _may_know(before: Any, after: Any) -> bool:

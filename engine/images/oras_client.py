@@ -43,7 +43,7 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]  # oras has no t
 def _as_of_requests(answer: Response, method: str) -> requests.Response:
     """The answer in the form that oras looks at."""
     made = requests.Response()
-    made.status_code, made.reason, made.url = answer.status, answer.reason, answer.url
+    made.status_code, made.reason, made.url = answer.status, answer.reason or "", answer.url
     made.headers.update(answer.headers.items())
     made.request = requests.Request(method, answer.url).prepare()
     try:
