@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
 import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from engine.disks.base import ensure_base
+from engine.disks.base import ensure_base, ensure_base_from_rootfs
 from engine.disks.ext4_records import directory_block_count, directory_blocks
 from engine.disks.qcow2 import is_overlay_of, write_empty_overlay
 from engine.errors import UnsupportedError
@@ -128,6 +130,42 @@ async def test_equal_images_give_equal_disks(tmp_path: Path) -> None:
         disk = await disk_of(home, [folder("d"), file("d/f", b"x" * 5000, xattrs={"user.a": b"1"})])
         made.append(written(Path(disk.path)))
     assert made[0] == made[1]
+
+
+async def test_directory_of_the_host_is_copied_with_all_kinds_of_files(
+    layout: Layout, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    fill(root)
+    disk = Ext4Image((await ensure_base_from_rootfs(layout, root, size_gb=1)).base_path)
+    disk.check()
+    assert (disk.stat("/").uid, disk.stat("/").mode) == (0, 0o750)
+    assert disk.names("/d") == [b".", b"..", b"holes", b"one", b"pipe", b"two"]  # a socket is no file to keep
+    assert disk.stat("/d/one").inode == disk.stat("/d/two").inode
+    assert (disk.stat("/d/pipe").kind, disk.stat("/l").target) == ("fifo", "../nowhere")
+    assert disk.read("/d/holes") == (root / "d" / "holes").read_bytes()
+    assert Path(disk.path).stat().st_blocks * 512 < 40 << 20
+    assert disk.xattr("/d/one", "user.note") == b"kept"
+
+
+def fill(root: Path) -> None:
+    (root / "d").mkdir(parents=True)
+    root.chmod(0o750)
+    (root / "d" / "one").write_bytes(b"1")
+    (root / "d" / "two").hardlink_to(root / "d" / "one")
+    (root / "l").symlink_to("../nowhere")
+    os.mkfifo(root / "d" / "pipe")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(root / "d" / "socket"))
+    with (root / "d" / "holes").open("wb") as out:
+        out.truncate(300 << 20)
+        for place in (1 << 20, 200 << 20):
+            out.seek(place)
+            out.write(b"middle")
+    try:
+        os.setxattr(root / "d" / "one", "user.note", b"kept")
+    except OSError as error:
+        pytest.skip(f"no extended attributes here: {error}")
 
 
 @pytest.mark.parametrize("lengths", [[], [255] * 15, [255] * 16, [1] * 339, [1] * 340, [3, 4, 5] * 500])
