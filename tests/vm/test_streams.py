@@ -211,9 +211,10 @@ def test_machine_that_dies_is_told_to_everybody_within_a_second(boxlite: Boxlite
         time.sleep(0.01)
     assert said.pop("logs")[0] == 0
     for name, (status, text) in said.items():
-        assert (
-            status == (1 if name == "attach" else 125) and "dying" in text and "the machine is gone" in text
-        ), said
+        assert status == (1 if name == "attach" else 125) and "box dying" in text and "machine" in text, said
+    assert "the machine is gone: the machine ended unexpectedly" in " ".join(
+        text for _, text in said.values()
+    )
     assert max(took_s.values()) < 1.0, took_s
 
 
