@@ -12,6 +12,7 @@ from typing import Any
 from guest.cgroups import Cgroup, limit_box
 from guest.crun import Crun
 from guest.device_filter import DeviceFilter
+from guest.devices import leave_disks_to_the_host
 from guest.disk import BoxDisk
 from guest.errors import GuestError, from_os_error
 from guest.execution import Ending, Execution
@@ -75,7 +76,8 @@ class Container:
     # ------------------------------------------------------------ making it
 
     def get_ready(self) -> None:
-        """Before the template is saved: have crun wait for a container."""
+        """Before the template is saved: set the disks up, and have crun wait for a container."""
+        leave_disks_to_the_host()
         self._crun.park(self._cgroup)
 
     async def initialize(self, identity: Identity, request: ContainerRequest) -> int:
@@ -143,7 +145,8 @@ class Container:
         """The main command's whole life: from crun to the disk being unmounted."""
         try:
             assert self._prepared is not None
-            pid = await self._crun.run(self._prepared.config, main)
+            limited = self._request is not None and self._request.pids > 0
+            pid = await self._crun.run(self._prepared.config, main, alone=limited)
         except (GuestError, OSError) as error:
             failure = (
                 error if isinstance(error, GuestError) else from_os_error(error, "starting the container")

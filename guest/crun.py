@@ -27,6 +27,7 @@ from guest.reaper import Reaper
 _CRUN = "/usr/bin/crun"
 _CONSOLE_TIMEOUT_S = 10.0
 _LOG_BYTES = 16 * 1024
+_DISCARD_S = 1.0
 
 CONTAINER_ID = "box"
 
@@ -55,9 +56,15 @@ class Crun:
             else:
                 started.kill()
 
-    async def run(self, config: dict[str, Any], execution: Execution) -> int:
-        """Make the container of `config` and run its command. Return the command's process id. Raises GuestError."""
+    async def run(self, config: dict[str, Any], execution: Execution, *, alone: bool) -> int:
+        """Make the container of `config` and run its command. Return the command's process id. A crun that still waits is
+        ended first if the command is to be `alone` in its cgroup, else in a moment: it costs what a start would notice.
+        Raises GuestError."""
         started = self._take_parked(config, execution)
+        if started is None or alone:
+            self._discard_parked()
+        else:
+            asyncio.get_running_loop().call_later(_DISCARD_S, self._discard_parked)
         if started is None:
             bundle = self._write_bundle(config)
             return await self._begin(_run_verb(bundle), execution)
@@ -82,7 +89,6 @@ class Crun:
     def _take_parked(self, config: dict[str, Any], execution: Execution) -> _Started | None:
         """The crun that waits for such an execution, given its configuration."""
         started = None if execution.tty else self._parked.pop(execution.wants_stdin, None)
-        self._discard_parked()
         if started is None or started.pipes is None:
             return None
         if not feed(

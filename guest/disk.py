@@ -11,6 +11,9 @@ from guest.errors import GuestError
 from guest.mounts import MS_NOATIME, freeze, mount, sync_file_system, thaw, unmount
 from guest.wire.constants import BOX_DISK_SERIAL
 
+_MOUNT_OPTIONS = "noinit_itable,no_prefetch_block_bitmaps"
+"""Both together keep the file system from starting a thread of its own (ext4(5))."""
+
 
 class BoxDisk:
     """The disk with the box's serial, if the machine has one. `root` is where it is mounted."""
@@ -27,7 +30,7 @@ class BoxDisk:
         if self.device is None:
             raise GuestError("invalid_state", f"the machine has no disk with the serial {BOX_DISK_SERIAL}")
         self.root.mkdir(exist_ok=True)
-        options = "noinit_itable,nobarrier,noload" if ephemeral else "noinit_itable"
+        options = f"{_MOUNT_OPTIONS},nobarrier,noload" if ephemeral else _MOUNT_OPTIONS
         mount(str(self.device), str(self.root), "ext4", MS_NOATIME, options)
         self.mounted = True
 

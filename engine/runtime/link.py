@@ -20,7 +20,8 @@ from engine.runtime import running
 from engine.runtime.context import Context
 from engine.runtime.records import get_box
 from engine.runtime.requests import exec_request
-from engine.runtime.starting import files_of_box, started_box
+from engine.runtime.resting import files_of_box
+from engine.runtime.starting import started_box
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAIN_EXECUTION
 
