@@ -173,6 +173,9 @@ def test_detach_keys_leave_the_command_and_attach_comes_back(
     again.expect_exact("echo mark$((40 + 2))")
     again.send("\r")
     again.expect_exact("mark42")
+    again.setwinsize(30, 90)
+    again.sendline("sleep 1; stty size")
+    again.expect_exact("30 90")
     again.sendline("exit 5")
     assert end(again) == 5
 
