@@ -17,6 +17,7 @@ import secrets
 import shutil
 import stat
 from dataclasses import dataclass
+from typing import Any
 
 from guest.wire import tar
 from guest.wire.tar import Entry, TarError
@@ -139,7 +140,8 @@ class _Extraction:
             except FileExistsError:  # a file, which the caller will find; or `new/.`
                 continue
             if self._options.owner is not None:
-                os.chown(below, *self._options.owner)
+                uid, gid = self._options.owner
+                _set_owner(below, Entry(path=below, uid=uid, gid=gid))
 
     def _make_room(self, name: bytes, entry: Entry) -> bool:
         """Check that an entry may take a place; whether something is there that it then replaces."""
@@ -202,8 +204,7 @@ class _Extraction:
             os.mknod(name, entry.mode | kind, os.makedev(entry.major, entry.minor), dir_fd=parent_fd)
         else:
             raise OSError(errno.EINVAL, f"an entry of the unknown kind {entry.kind!r}")
-        with contextlib.suppress(PermissionError):
-            os.chown(name, entry.uid, entry.gid, dir_fd=parent_fd, follow_symlinks=False)
+        _set_owner(name, entry, dir_fd=parent_fd, follow_symlinks=False)
         if entry.kind != tar.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=parent_fd)
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent_fd, follow_symlinks=False)
@@ -306,10 +307,14 @@ class _Extraction:
                         raise
 
 
-def _set_owner(file: int | bytes, entry: Entry) -> None:
-    """Root is refused this only in a volume or bind, whose files have one owner for all."""
-    with contextlib.suppress(PermissionError):
-        os.chown(file, entry.uid, entry.gid)
+def _set_owner(file: int | bytes, entry: Entry, **how: Any) -> None:
+    """Root is refused this only in a volume or bind, whose files have one owner for all (EINVAL where they are shown under
+    other ids than the host's: chown(2) of an idmapped mount)."""
+    try:
+        os.chown(file, entry.uid, entry.gid, **how)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            raise
 
 
 def _temporary_name() -> bytes:
