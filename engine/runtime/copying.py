@@ -38,8 +38,8 @@ from engine.runtime.copy_rules import (
 )
 from engine.runtime.packing import pack
 from engine.runtime.records import get_box
+from engine.runtime.resting import files_of_box
 from engine.runtime.running import session_with
-from engine.runtime.starting import files_of_box
 from engine.runtime.unpacking import Unpacker
 from guest.wire import portal_pb2 as wire
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 HALT_TIMEOUT_S = 60.0
 """How long the agent may take to write the disk back after the main command's end."""
-GROUP_DELAY_S = 0.5
+SETTLED_S = 0.5
 """How long after the launch control groups are set up: moving a process into one may stop it for some milliseconds."""
 STOP_MARGIN_S = 5.0
 """How long past a stop's grace the machine may take before it is killed."""
@@ -59,14 +59,17 @@ class Run:
         box: BoxLayout,
         *,
         on_activity: Callable[[], None],
+        on_ending: Callable[[], None] = lambda: None,
         on_full_disk: Callable[[], None] = lambda: None,
         on_denial: Callable[[dict[str, str]], None] = lambda _: None,
     ) -> None:
-        """`on_full_disk` is called when QEMU has halted the machine because a write to its disk found no space on the
-        host. Nothing is lost by that: the write is done again when the machine continues."""
+        """`on_ending` is called when the main command has ended, whose disk is then still to be written; `on_full_disk` when
+        QEMU has halted the machine because a write to its disk found no space on the host. Nothing is lost by that: the
+        write is done again when the machine continues."""
         self._plan = plan
         self._box = box
         self._on_activity = on_activity
+        self._on_ending = on_ending
         self._on_full_disk = on_full_disk
         self._on_denial = on_denial
         loop = asyncio.get_running_loop()
@@ -153,7 +156,7 @@ class Run:
     async def _limit_further(self) -> None:
         """Once the box runs: control groups, and a record of how the machine is confined. Takes no time of the start; a
         box that is gone by then needs neither."""
-        await asyncio.sleep(GROUP_DELAY_S)
+        await asyncio.sleep(SETTLED_S)
         from engine.shim.confinement import limit_further
 
         if self._machine is not None:
@@ -278,7 +281,8 @@ class Run:
         return self._monitor
 
     async def _announce_disk_size(self, monitor: Monitor) -> None:
-        """Beside the boot: nothing waits for it, and a box whose guest does not know is none the worse."""
+        """Once the box runs: it takes the guest some work, and a box that does not know is none the worse."""
+        await asyncio.sleep(SETTLED_S)
         with contextlib.suppress(EngineError):
             await monitor.announce_disk_size(self._plan.vm.disk_size_bytes)
 
@@ -312,6 +316,7 @@ class Run:
                     self._ready.set_result(None)
                 case "exit" if not self._exited.done():
                     self._exited.set_result(event)
+                    self._on_ending()
                     asyncio.get_running_loop().call_later(
                         HALT_TIMEOUT_S, self._end, "its disk was not written back in time"
                     )
