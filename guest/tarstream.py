@@ -37,12 +37,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractOptions:
-    """How to extract; `owner` None: the one each entry names, with every attribute. See UploadHeader."""
+    """How to extract; `owner` None: the one each entry names, with every attribute. `owner_for_all`: where others than root own
+    an entry, everybody may do what its owner may. See UploadHeader."""
 
     make_parents: bool = False
     overwrite: bool = True
     no_dir_overwrite: bool = False
     owner: tuple[int, int] | None = None
+    owner_for_all: bool = False
 
 
 def extract_tar(source: Source, directory: bytes, options: ExtractOptions) -> tuple[int, int]:
@@ -80,6 +82,8 @@ class _Extraction:
         """Make one entry. Raises OSError that names its path."""
         self.entries += 1
         parts = self._parts(entry.path)
+        if self._options.owner_for_all and entry.uid != 0:
+            entry.mode |= (entry.mode & 0o700) >> 3 | (entry.mode & 0o700) >> 6
         if self._options.owner is not None:
             entry.uid, entry.gid = self._options.owner
         if not parts:
