@@ -55,7 +55,7 @@ def test_fill_volume_that_holds_something_leaves_it_alone(image: Path, volume: P
 def test_fill_volume_that_fails_leaves_it_empty(image: Path, tmp_path: Path) -> None:
     deep = "/".join(["d" * 250] * 14)
     (image / "srv" / "data" / "z" / deep).mkdir(parents=True)
-    volume = tmp_path / ("v" * 250) / ("w" * 250)
+    volume = tmp_path / ("u" * 250) / ("v" * 250) / ("w" * 250)
     volume.mkdir(parents=True)
     with pytest.raises(OSError, match="File name too long"):
         fill_volume(image, "/srv/data", str(volume))
