@@ -14,15 +14,16 @@ from typing import Any
 from grpclib.config import Configuration
 
 from guest.cgroups import limit_box, setup_cgroups
-from guest.container import Container, make_identity_dir
+from guest.container import Container
 from guest.device_filter import DeviceFilter
 from guest.egress import Egress, NetworkPort
 from guest.http2 import PortalServer
-from guest.identity import prepare_network
+from guest.interface import Interface
 from guest.lanes import Lane, Lanes
 from guest.orders import Orders
 from guest.ports import Port as SerialPort
 from guest.ports import PortalPort, PortPoller, find_ports
+from guest.preparing import make_identity_dir
 from guest.reaper import Reaper
 from guest.services.container import ContainerService
 from guest.services.execution import ExecutionService
@@ -121,7 +122,8 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
         devices=devices,
     )  # fmt: skip
     network = NetworkPort(os.open(paths[NETWORK_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
-    guest = GuestService(container, Egress(network))
+    interface = Interface()
+    guest = GuestService(container, Egress(network), interface)
     lanes = Lanes()
     server = PortalServer(
         [
@@ -153,7 +155,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     for number in range(LANES):
         device = os.open(paths[LANE_PORT_NAME.format(number)], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         poller.register(Lane(device, lanes))
-    prepare_network()
+    interface.prepare()
     await warm_up.all()
     container.get_ready()
     gc.collect()

@@ -18,6 +18,15 @@ def find_disk(serial: str) -> Path | None:
     return None
 
 
+def leave_disks_to_the_host() -> None:
+    """Neither order nor hold back what goes to the disks: the host does both for its own, with all machines in view
+    (Documentation/ABI/stable/sysfs-block: scheduler, wbt_lat_usec)."""
+    for queue in Path("/sys/block").glob("vd*/queue"):
+        for knob, value in (("scheduler", "none"), ("wbt_lat_usec", "0")):
+            with contextlib.suppress(OSError):
+                (queue / knob).write_text(value)
+
+
 def find_devices() -> list[dict[str, Any]]:
     """The machine's device nodes as OCI device objects: a privileged container sees them all."""
     devices: list[dict[str, Any]] = []

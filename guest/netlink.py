@@ -35,6 +35,7 @@ class Rtnetlink:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._socket.bind((0, 0))
         self._sequence = 0
+        self._indexes: dict[str, int] = {}
 
     def __enter__(self) -> Rtnetlink:
         return self
@@ -43,7 +44,7 @@ class Rtnetlink:
         self._socket.close()
 
     def set_link(self, name: str, *, mac: str = "", mtu: int = 0, up: bool = True) -> None:
-        index = socket.if_nametoindex(name)
+        index = self._index(name)
         attributes = b""
         if mac:
             attributes += _attribute(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", "")))
@@ -55,12 +56,12 @@ class Rtnetlink:
 
     def add_address(self, name: str, address: str) -> None:
         """`address` with its prefix, e.g. 192.168.127.2/24."""
-        body = _address_body(name, address)
+        body = _address_body(self._index(name), address)
         self._request(_RTM_NEWADDR, _CREATE | _REPLACE, body, f"adding the address {address} to {name}")
 
     def delete_address(self, name: str, address: str) -> None:
         """The routes over it go too."""
-        body = _address_body(name, address)
+        body = _address_body(self._index(name), address)
         self._request(_RTM_DELADDR, 0, body, f"taking the address {address} from {name}")
 
     def add_default_route(self, name: str, gateway: str) -> None:
@@ -69,16 +70,19 @@ class Rtnetlink:
             _family(address), 0, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_UNIVERSE, _TYPE_UNICAST, 0
         )
         body += _attribute(_RTA_GATEWAY, address.packed)
-        body += _attribute(_RTA_OIF, struct.pack("=I", socket.if_nametoindex(name)))
+        body += _attribute(_RTA_OIF, struct.pack("=I", self._index(name)))
         self._request(_RTM_NEWROUTE, _CREATE | _REPLACE, body, f"adding the route over {gateway}")
 
-    def add_default_route6(self, name: str, gateway: str, gateway_mac: str, source: str) -> None:
-        """An IPv6 route over a neighbour that is told, not looked for: nothing is sent for it."""
-        index, address = socket.if_nametoindex(name), ipaddress.IPv6Address(gateway)
+    def add_neighbour6(self, name: str, address: str, mac: str) -> None:
+        """Tell where an IPv6 neighbour is, so that it is not looked for."""
+        index, packed = self._index(name), socket.inet_pton(socket.AF_INET6, address)
         body = _NEIGHBOUR.pack(socket.AF_INET6, index, _NUD_PERMANENT, 0, _TYPE_UNICAST)
-        body += _attribute(_NDA_DST, address.packed)
-        body += _attribute(_NDA_LLADDR, bytes.fromhex(gateway_mac.replace(":", "")))
-        self._request(_RTM_NEWNEIGH, _CREATE | _REPLACE, body, f"adding the neighbour {gateway}")
+        body += _attribute(_NDA_DST, packed)
+        body += _attribute(_NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
+        self._request(_RTM_NEWNEIGH, _CREATE | _REPLACE, body, f"adding the neighbour {address}")
+
+    def add_default_route6(self, name: str, gateway: str, source: str) -> None:
+        index, address = self._index(name), ipaddress.IPv6Address(gateway)
         body = _ROUTE.pack(
             socket.AF_INET6, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_UNIVERSE, _TYPE_UNICAST, _ONLINK
         )
@@ -94,8 +98,14 @@ class Rtnetlink:
             _family(address), 0, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_HOST, _TYPE_LOCAL, 0
         )
         body += _attribute(_RTA_PREFSRC, address.packed)
-        body += _attribute(_RTA_OIF, struct.pack("=I", socket.if_nametoindex(name)))
+        body += _attribute(_RTA_OIF, struct.pack("=I", self._index(name)))
         self._request(_RTM_NEWROUTE, _CREATE | _REPLACE, body, f"adding a local route from {source}")
+
+    def _index(self, name: str) -> int:
+        """Asked for once: it takes a socket of its own each time."""
+        if name not in self._indexes:
+            self._indexes[name] = socket.if_nametoindex(name)
+        return self._indexes[name]
 
     def _request(self, kind: int, flags: int, body: bytes, doing: str) -> None:
         self._sequence += 1
@@ -109,12 +119,10 @@ class Rtnetlink:
             raise OSError(number, f"{doing}: {os.strerror(number)}")
 
 
-def _address_body(name: str, address: str) -> bytes:
+def _address_body(index: int, address: str) -> bytes:
     interface = ipaddress.ip_interface(address)
     packed = interface.ip.packed
-    body = _ADDRESS.pack(
-        _family(interface), interface.network.prefixlen, _IFA_F_NODAD, 0, socket.if_nametoindex(name)
-    )
+    body = _ADDRESS.pack(_family(interface), interface.network.prefixlen, _IFA_F_NODAD, 0, index)
     return body + _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
 
 

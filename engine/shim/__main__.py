@@ -3,6 +3,7 @@ in which the usual machine is to get a head start."""
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 def main() -> int:
     os.umask(0o077)  # sockets and logs are for the person alone
     usual = start_usual_machine(sys.argv[2]) if sys.argv[2] else None  # before anything else is loaded
+    gc.disable()  # until everything is loaded, which stays
     import asyncio
 
     lifeline = socket.socket(fileno=int(sys.argv[1]))
@@ -40,6 +42,8 @@ async def _live(lifeline: socket.socket, usual: UsualMachine | None) -> None:
             await head_start.discard()
         return
     _detach_output(plan)
+    gc.freeze()
+    gc.enable()
     await Supervisor(plan, lifeline, head_start).live()
 
 

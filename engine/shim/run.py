@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 HALT_TIMEOUT_S = 60.0
 """How long the agent may take to write the disk back after the main command's end."""
-GROUP_DELAY_S = 0.5
+SETTLED_S = 0.5
 """How long after the launch control groups are set up: moving a process into one may stop it for some milliseconds."""
 STOP_MARGIN_S = 5.0
 """How long past a stop's grace the machine may take before it is killed."""
@@ -156,7 +156,7 @@ class Run:
     async def _limit_further(self) -> None:
         """Once the box runs: control groups, and a record of how the machine is confined. Takes no time of the start; a
         box that is gone by then needs neither."""
-        await asyncio.sleep(GROUP_DELAY_S)
+        await asyncio.sleep(SETTLED_S)
         from engine.shim.confinement import limit_further
 
         if self._machine is not None:
@@ -281,7 +281,8 @@ class Run:
         return self._monitor
 
     async def _announce_disk_size(self, monitor: Monitor) -> None:
-        """Beside the boot: nothing waits for it, and a box whose guest does not know is none the worse."""
+        """Once the box runs: it takes the guest some work, and a box that does not know is none the worse."""
+        await asyncio.sleep(SETTLED_S)
         with contextlib.suppress(EngineError):
             await monitor.announce_disk_size(self._plan.vm.disk_size_bytes)
 

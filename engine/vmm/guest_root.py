@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import EngineError, UnsupportedError
 from engine.fsutil import storage_error
 from engine.process import Command, run
 from engine.vmm.kernel_modules import module_name
+
+if TYPE_CHECKING:
+    import tarfile
 
 SUITE = "trixie"
 MIRROR = "http://deb.debian.org/debian"
@@ -132,6 +135,8 @@ async def build_debian_tar(arch: str, target: Path) -> None:
 
 def split_tar(source: Path, root_tar: Path) -> DebianParts:
     """Write what belongs into the root to `root_tar` and return the rest. Blocks: call it in a thread."""
+    import tarfile
+
     kernel = busybox = b""
     modules: dict[str, bytes] = {}
     builtin: frozenset[str] = frozenset()
@@ -169,6 +174,8 @@ def _belongs_into_root(path: str, member: tarfile.TarInfo) -> bool:
 
 
 def _directory(name: str) -> tarfile.TarInfo:
+    import tarfile
+
     entry = tarfile.TarInfo(name)
     entry.type = tarfile.DIRTYPE
     entry.mode = 0o755

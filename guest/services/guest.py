@@ -13,6 +13,7 @@ from guest import identity
 from guest.container import Container
 from guest.egress import Egress
 from guest.errors import GuestError
+from guest.interface import Interface, Network
 from guest.requests import Identity
 from guest.services.calls import unary
 from guest.services.requests import container_request
@@ -24,9 +25,10 @@ _SECTOR_BYTES = 512
 
 
 class GuestService:
-    def __init__(self, container: Container, egress: Egress) -> None:
+    def __init__(self, container: Container, egress: Egress, interface: Interface) -> None:
         self._container = container
         self._egress = egress
+        self._interface = interface
         self._identity: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
 
     async def identity(self) -> Identity:
@@ -58,7 +60,7 @@ class GuestService:
                 address=network.address.partition("/")[0], address6=network.address6.partition("/")[0]
             )
         else:
-            identity.set_up_network(network)
+            self._interface.become(network)
         hosts = [(host.address, tuple(host.names)) for host in request.hosts]
         address = request.network.address.partition("/")[0]
         hosts.append((address or "127.0.1.1", (request.hostname,)))
@@ -91,17 +93,17 @@ class GuestService:
         return pb.ShutdownReply()
 
     async def quiesce(self, _: pb.QuiesceRequest) -> pb.QuiesceReply:
-        return pb.QuiesceReply(frozen_count=self._container.quiesce())
+        return pb.QuiesceReply(frozen_count=self._container.disk.quiesce())
 
     async def thaw(self, _: pb.ThawRequest) -> pb.ThawReply:
-        return pb.ThawReply(thawed_count=self._container.thaw())
+        return pb.ThawReply(thawed_count=self._container.disk.thaw())
 
     async def metrics(self, _: pb.MetricsRequest) -> pb.MetricsReply:
         cgroup = self._container.cgroup
-        used, size = self._container.disk_usage()
+        used, size = self._container.disk.usage()
         received, sent = _network_bytes()
         connections, errors = _tcp()
-        read, written = _block_bytes(self._container.disk)
+        read, written = _block_bytes(self._container.disk.device)
         return pb.MetricsReply(
             cpu_usage_us=cgroup.read_fields("cpu.stat").get("usage_usec", 0),
             memory_bytes=cgroup.read_number("memory.current"),
@@ -118,11 +120,11 @@ class GuestService:
         )
 
 
-def _network(request: pb.InitRequest) -> identity.Network | None:
+def _network(request: pb.InitRequest) -> Network | None:
     if not request.HasField("network"):
         return None
     wanted = request.network
-    return identity.Network(
+    return Network(
         mac=wanted.mac,
         address=wanted.address,
         gateway=wanted.gateway,
