@@ -29,8 +29,9 @@ from engine.disks.ext4 import (
 from engine.disks.merge import Tree
 from engine.disks.qcow2 import build_qemu_img_create
 from engine.disks.spool import Spool, closing_all, spool_archive
-from engine.errors import BoxliteError, ResourceExhaustedError
+from engine.errors import BoxliteError, ImageError, ResourceExhaustedError
 from engine.fsutil import write_atomic
+from engine.jailer.ownership import is_plain_file
 from engine.model import RuntimeConfig
 from engine.process import Command, Completed
 from engine.progress import Progress, ProgressSink
@@ -42,7 +43,8 @@ _UUID_NAMESPACE = uuid.UUID("b0b81d6f-3f6a-4a0e-9d6e-6a9a4f5f0c11")
 _SPOOL_THREADS = 2
 
 Wrap = Callable[[Command, Sequence[Path], Sequence[Path]], contextlib.AbstractAsyncContextManager[Command]]
-"""What a program is started as instead, within the block: given the command, the paths it writes and those it reads."""
+"""What a program is started as instead, within the block: given the command, the directories of ours it works in, and those of the
+person it copies."""
 
 
 @contextlib.asynccontextmanager
@@ -89,7 +91,7 @@ class BaseBuild:
 
             script = await asyncio.to_thread(
                 write_finishing_script,
-                scratch,
+                _new_directory(scratch / "finishing"),
                 keep_lost_found=tree.find(b"lost+found") is not None,
                 xattrs=iter_xattrs(tree),
                 times=iter_fine_times(tree),
@@ -100,7 +102,7 @@ class BaseBuild:
         """Copy a directory of the host. Links are copied, not followed."""
         need = await asyncio.to_thread(_measure_directory, directory)
         keep = (directory / "lost+found").exists()
-        script = write_finishing_script(scratch, keep_lost_found=keep)
+        script = write_finishing_script(_new_directory(scratch / "finishing"), keep_lost_found=keep)
         await self._make(scratch, target, need, script, directory=directory)
 
     async def _merged(self, archives: Sequence[Archive], scratch: Path, spools: list[Spool]) -> Tree:
@@ -161,12 +163,10 @@ class BaseBuild:
         write: Callable[[int], None] | None = None,
         directory: Path | None = None,
     ) -> None:
-        made = scratch / self.key
-        made.mkdir(mode=0o700)
-        base = made / BASE_NAME
+        made = _new_directory(scratch / self.key)
+        base, overlay = (_new_directory(scratch / "work" / name) / name for name in (BASE_NAME, OVERLAY_NAME))
         shape = shape_for(need, size_gb=self.size_gb, uuid=str(uuid.uuid5(_UUID_NAMESPACE, self.key)))
         self._check_room(scratch, need)
-        overlay = made / OVERLAY_NAME
         filling = self._fill(
             base,
             build_mke2fs(base, shape, str(directory) if directory else "-"),
@@ -176,13 +176,16 @@ class BaseBuild:
             directory,
         )
         making = self._make_overlay(
-            made, build_qemu_img_create(overlay, target / BASE_NAME, shape.size_bytes)
+            overlay.parent, build_qemu_img_create(overlay, target / BASE_NAME, shape.size_bytes)
         )
         for failure in await asyncio.gather(filling, making, return_exceptions=True):
             if failure is not None and isinstance(failure, BaseException):
                 raise failure
-        base.chmod(0o400)
-        overlay.chmod(0o400)
+        for file in (base, overlay):
+            if not is_plain_file(file):
+                raise ImageError(f"making the disk of {self.what}: {file.name} came out as something else")
+            file.chmod(0o400)
+            file.rename(made / file.name)
         record = {
             "format": BASE_FORMAT,
             "source": self.what,
@@ -210,13 +213,13 @@ class BaseBuild:
         if completed.exit_status != 0:
             raise mke2fs_error(completed, what=self.what)
         if script is not None:
-            async with self.wrap(build_debugfs(base, script), [base.parent], [script.parent]) as command:
+            async with self.wrap(build_debugfs(base, script), [base.parent, script.parent], []) as command:
                 finished = await process.run(command, timeout_s=timeout_s, check=False)
             if failure := debugfs_error(finished, what=self.what):
                 raise failure
 
-    async def _make_overlay(self, made: Path, qemu_img: Command) -> None:
-        async with self.wrap(qemu_img, [made], []) as command:
+    async def _make_overlay(self, directory: Path, qemu_img: Command) -> None:
+        async with self.wrap(qemu_img, [directory], []) as command:
             await process.run(command)
 
     def _check_room(self, scratch: Path, need: TreeSize) -> None:
@@ -247,6 +250,11 @@ async def _run_fed(command: Command, write: Callable[[int], None], timeout_s: fl
     if isinstance(fed, BaseException) and not isinstance(fed, BrokenPipeError):
         raise fed
     return completed
+
+
+def _new_directory(path: Path) -> Path:
+    path.mkdir(mode=0o700, parents=True)
+    return path
 
 
 def _measure_directory(directory: Path) -> TreeSize:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +58,7 @@ async def source_for_spec(context: Context, spec: BoxSpec, policy: PullPolicy) -
             disk = await ensure_base_from_rootfs(
                 context.layout,
                 Path(spec.rootfs),
-                wrap=_wrap_for(spec, Path(spec.rootfs)),
+                wrap=_wrap_for(spec),
                 size_gb=spec.disk_size_gb or DEFAULT_DISK_SIZE_GB,
                 config=context.config,
                 progress=context.progress,
@@ -119,11 +118,9 @@ async def base_of_box(context: Context, record: BoxRecord) -> RootfsDisk:
     return disk
 
 
-def _wrap_for(spec: BoxSpec, rootfs: Path | None = None) -> Wrap | None:
-    """What jails the programs that make a disk: their usual jail (None), or nothing where that was asked for by name, or
-    where root copies a directory that holds other people's files: without its capabilities it could not read them."""
-    copies_others = rootfs is not None and rootfs.is_dir() and os.geteuid() == 0
-    if spec.security.jailer_enabled and not copies_others:
+def _wrap_for(spec: BoxSpec) -> Wrap | None:
+    """What jails the programs that make a disk: their usual jail (None), or nothing where that was asked for by name."""
+    if spec.security.jailer_enabled:
         return None
     from engine.disks.build import no_wrap
 
