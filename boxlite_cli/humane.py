@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from engine.model import BoxRecord, BoxStatus, HealthState, PortSpec, utc_now
+from engine.model import BoxRecord, BoxStatus, HealthState, ListedBox, PortSpec, utc_now
 
 _STEPS = (
     (60, 1, "second"),
@@ -50,7 +50,7 @@ def size_text(size_bytes: int) -> str:
     return f"{amount:.3g} TiB"
 
 
-def status_text(record: BoxRecord, now: datetime | None = None) -> str:
+def status_text(record: BoxRecord | ListedBox, now: datetime | None = None) -> str:
     """`running 5 minutes`, `stopped (7) 2 hours ago`, `configured`."""
     state = record.state
     now = now or utc_now()

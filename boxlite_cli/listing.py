@@ -8,9 +8,10 @@ from typing import Any
 
 from boxlite_cli.parsers import parse_integer
 from engine.errors import InvalidArgumentError, NotFoundError
-from engine.model import BoxRecord, BoxStatus, HealthState
+from engine.model import BoxRecord, BoxStatus, HealthState, ListedBox
 
-SORT_KEYS: dict[str, Callable[[BoxRecord], Any]] = {
+Listed = BoxRecord | ListedBox
+SORT_KEYS: dict[str, Callable[[Listed], Any]] = {
     "created": lambda record: -record.created_at.timestamp(),
     "name": lambda record: record.name,
     "status": lambda record: str(record.status),
@@ -62,15 +63,15 @@ def _one_of(key: str, value: str, words: Sequence[str]) -> None:
 
 
 def select(
-    records: Sequence[BoxRecord], filters: Filters, *, sort: str = "created", count: int | None = None
-) -> list[BoxRecord]:
+    records: Sequence[Listed], filters: Filters, *, sort: str = "created", count: int | None = None
+) -> list[Listed]:
     """Those that pass, sorted. `count` is taken from the newest, before sorting by anything else."""
     passing = [record for record in records if _passes(record, filters, records)]
     newest = sorted(passing, key=SORT_KEYS["created"])[:count]
     return sorted(newest, key=SORT_KEYS[sort.removeprefix("-")], reverse=sort.startswith("-"))
 
 
-def _passes(record: BoxRecord, filters: Filters, everything: Sequence[BoxRecord]) -> bool:
+def _passes(record: Listed, filters: Filters, everything: Sequence[Listed]) -> bool:
     for key, values in filters.by_key.items():
         decide = all if key == "label" else any
         if not decide(_matches(record, key, value, everything) for value in values):
@@ -78,7 +79,7 @@ def _passes(record: BoxRecord, filters: Filters, everything: Sequence[BoxRecord]
     return True
 
 
-def _matches(record: BoxRecord, key: str, value: str, everything: Sequence[BoxRecord]) -> bool:
+def _matches(record: Listed, key: str, value: str, everything: Sequence[Listed]) -> bool:
     match key:
         case "id":
             return record.id.startswith(value)
@@ -111,7 +112,7 @@ def _is_image(image: str, wanted: str) -> bool:
     return wanted in candidates or any(name.endswith("/" + wanted) for name in candidates)
 
 
-def _referred(everything: Sequence[BoxRecord], ref: str) -> BoxRecord:
+def _referred(everything: Sequence[Listed], ref: str) -> Listed:
     for record in everything:
         if ref in (record.name, record.id):
             return record

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from boxlite_cli.humane import ago, ports_text, rfc3339, size_text, status_text
-from engine.model import BoxRecord, BoxSpec, BoxStatus, Image, SecretSpec, VolumeSpec
+from engine.model import BoxRecord, BoxSpec, BoxStatus, Image, ListedBox, SecretSpec, VolumeSpec
 
 if TYPE_CHECKING:
     from engine.images.history import HistoryEntry
@@ -168,7 +168,7 @@ def mount_object(volume: VolumeSpec) -> dict[str, Any]:
     }
 
 
-def box_summary(record: BoxRecord) -> dict[str, Any]:
+def box_summary(record: BoxRecord | ListedBox) -> dict[str, Any]:
     """One box of `ls --format json`."""
     ports = record.state.ports or record.spec.ports
     return {
@@ -183,7 +183,7 @@ def box_summary(record: BoxRecord) -> dict[str, Any]:
     }
 
 
-def box_row(record: BoxRecord, *, full: bool, now: datetime | None = None) -> dict[str, Any]:
+def box_row(record: BoxRecord | ListedBox, *, full: bool, now: datetime | None = None) -> dict[str, Any]:
     """One box of the table and of `ls --format TEMPLATE`: the same fields for people."""
     spec, state = record.spec, record.state
     image = spec.image or spec.rootfs or ""

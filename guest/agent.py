@@ -14,7 +14,7 @@ from typing import Any
 from grpclib.config import Configuration
 
 from guest.cgroups import limit_box, setup_cgroups
-from guest.container import Container, make_identity_dir
+from guest.container import Container
 from guest.device_filter import DeviceFilter
 from guest.egress import Egress, NetworkPort
 from guest.http2 import PortalServer
@@ -23,6 +23,7 @@ from guest.lanes import Lane, Lanes
 from guest.orders import Orders
 from guest.ports import Port as SerialPort
 from guest.ports import PortalPort, PortPoller, find_ports
+from guest.preparing import make_identity_dir
 from guest.reaper import Reaper
 from guest.services.container import ContainerService
 from guest.services.execution import ExecutionService

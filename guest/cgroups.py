@@ -19,6 +19,7 @@ AGENT_RESERVE_BYTES = 48 << 20
 HEADROOM_BYTES = 16 << 20
 """What is kept from the box for memory the kernel needs on its behalf and does not charge to it."""
 _MOST_CPU_WEIGHT = 10000
+_GROUPS_KEPT = 16
 _CONTROLLERS = ("cpu", "io", "memory", "pids")
 
 
@@ -27,6 +28,7 @@ class Cgroup:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.was_killed = False
 
     def create(self) -> Cgroup:
         self.path.mkdir(exist_ok=True)
@@ -39,7 +41,9 @@ class Cgroup:
         (self.path / knob).write_text(str(value))
 
     def kill(self) -> None:
-        """SIGKILL every process in it and below, also those forking at this moment."""
+        """SIGKILL every process in it and below, also those forking at this moment. Some kernels kill whatever is started
+        into it from another group ever after (the sequence they compare is the other group's)."""
+        self.was_killed = True
         with contextlib.suppress(FileNotFoundError):
             self.set("cgroup.kill", 1)
 
@@ -74,6 +78,38 @@ class Cgroup:
     def remove(self) -> None:
         with contextlib.suppress(OSError):
             self.path.rmdir()
+
+
+class CgroupPool:
+    """Groups of executions below one: a group whose processes have all gone by themselves serves the next execution. Making and removing
+    one costs an emulated machine milliseconds."""
+
+    def __init__(self, parent: Cgroup) -> None:
+        self._parent = parent
+        self._count = 0
+        self._free: list[Cgroup] = []
+        self._left: list[Cgroup] = []
+
+    def take(self) -> Cgroup:
+        """An empty group. Raises OSError."""
+        if self._free:
+            return self._free.pop()
+        self._count += 1
+        return self._parent.child(f"exec-{self._count}").create()
+
+    def give_back(self, cgroup: Cgroup) -> bool:
+        """Nobody needs it any more; False when something still runs in it. It is then taken back some time later."""
+        self._left.append(cgroup)
+        still = [one for one in self._left if one.populated]
+        for one in self._left:
+            if one in still:
+                continue
+            if len(self._free) < _GROUPS_KEPT and not one.was_killed:
+                self._free.append(one)
+            else:
+                one.remove()
+        self._left = still
+        return cgroup not in still
 
 
 def setup_cgroups(root: Path = CGROUP_ROOT) -> tuple[Cgroup, Cgroup]:

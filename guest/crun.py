@@ -19,9 +19,10 @@ from typing import Any
 
 from guest.cgroups import Cgroup
 from guest.errors import GuestError
+from guest.execution import Execution
 from guest.parked import feed, make_parking_place, wait_until_parked
+from guest.pipes import Pipes
 from guest.reaper import Reaper
-from guest.sessions import Execution, Pipes
 
 _CRUN = "/usr/bin/crun"
 _CONSOLE_TIMEOUT_S = 10.0
@@ -47,7 +48,9 @@ class Crun:
             bundle = self._work / f"bundle-{int(stdin)}"
             bundle.mkdir(exist_ok=True)
             make_parking_place(bundle / "config.json")
-            started = self._spawn(f"parked-{int(stdin)}", _run_verb(bundle), cgroup, Pipes.open(stdin=stdin))
+            pipes = Pipes.open(stdin=stdin)
+            started = self._spawn(f"parked-{int(stdin)}", _run_verb(bundle), cgroup, pipes)
+            pipes.close()
             if wait_until_parked(started.pid):
                 self._parked[stdin] = started
             else:
@@ -64,21 +67,22 @@ class Crun:
             asyncio.get_running_loop().call_later(_DISCARD_S, self._discard_parked)
         if started is None:
             bundle = self._write_bundle(config)
-            return await self._start(_run_verb(bundle), execution)
+            return await self._begin(_run_verb(bundle), execution)
         return await self._finish(started, execution)
 
     async def create(self, config: dict[str, Any], execution: Execution) -> int:
         """Make the container, but do not run its command; return the id of the process that waits in it."""
         self._discard_parked()
         bundle = self._write_bundle(config)
-        return await self._start(("create", f"--bundle={bundle}"), execution)
+        return await self._begin(("create", f"--bundle={bundle}"), execution)
 
-    async def execute(self, process: dict[str, Any], execution: Execution) -> int:
-        """Run another process in the container; return its id. Raises GuestError."""
+    async def execute(self, process: dict[str, Any], execution: Execution, pipes: Pipes | None = None) -> int:
+        """Run another process in the container, with a terminal unless it has `pipes`, whose ends of the container stay
+        open; return its id. Raises GuestError."""
         path = self._work / f"{execution.cgroup.path.name}.process.json"
         path.write_text(json.dumps(process))
         try:
-            return await self._start(("exec", "--detach", f"--process={path}"), execution)
+            return await self._start(("exec", "--detach", f"--process={path}"), execution, pipes)
         finally:
             path.unlink()
 
@@ -105,11 +109,20 @@ class Crun:
         (bundle / "config.json").write_text(json.dumps(config))
         return bundle
 
-    async def _start(self, verb: tuple[str, ...], execution: Execution) -> int:
+    async def _begin(self, verb: tuple[str, ...], execution: Execution) -> int:
+        """Start with streams made here."""
+        if execution.tty:
+            return await self._start(verb, execution, None)
+        pipes = Pipes.open(stdin=execution.wants_stdin)
+        execution.use_pipes(pipes)
+        try:
+            return await self._start(verb, execution, pipes)
+        finally:
+            pipes.close()
+
+    async def _start(self, verb: tuple[str, ...], execution: Execution, pipes: Pipes | None) -> int:
         name = execution.cgroup.path.name
-        if not execution.tty:
-            pipes = Pipes.open(stdin=execution.wants_stdin)
-            execution.use_pipes(pipes)
+        if pipes is not None:
             return await self._finish(self._spawn(name, verb, execution.cgroup, pipes), execution)
         console = _Console(self._work / f"{name}.console")
         try:
@@ -125,12 +138,9 @@ class Crun:
             *self._global, f"--log={log}", "--log-format=json", *verb, f"--pid-file={pid_file}", CONTAINER_ID,
         )  # fmt: skip
         ends = pipes or Pipes()
-        try:
-            pid, status = self._reaper.spawn(
-                argv, cgroup=cgroup, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr
-            )
-        finally:
-            ends.close()
+        pid, status = self._reaper.spawn(
+            argv, cgroup=cgroup, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr
+        )
         return _Started(pid=pid, status=status, log=log, pid_file=pid_file, pipes=pipes)
 
     async def _finish(self, started: _Started, execution: Execution) -> int:

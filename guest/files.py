@@ -25,9 +25,10 @@ from guest.fileops import become
 from guest.lanefile import LaneSink, LaneSource
 from guest.mounts import enter_mount_namespace
 from guest.reaper import Reaper
-from guest.tarstream import ExtractOptions, extract_tar, write_tar
+from guest.tarstream import ExtractOptions, extract_tar
 from guest.users import User
 from guest.wire.constants import OUTPUT_CHUNK_BYTES
+from guest.wire.tarpack import TreePacker
 
 _RESULT_BYTES = 64 * 1024
 _PIPE_BYTES = 1024 * 1024
@@ -70,7 +71,7 @@ class FileWork:
         self._loop = asyncio.get_running_loop()
         self._result_fd, result_fd = os.pipe()
         self._data_fd = -1
-        self._has_lane = lane_fd is not None
+        self._gives_to_lane = lane_fd is not None and gives
         child_data = -1
         if lane_fd is None and feeds:
             child_data, self._data_fd = os.pipe()
@@ -146,9 +147,9 @@ class FileWork:
 
     def close(self) -> None:
         """Give the work up if it still runs. It is told so before its data ends: what is half written is taken away, never
-        taken for the whole. On a lane it is killed: nothing more must come from it there."""
+        taken for the whole. What gives to a lane is killed: nothing more must come from it there."""
         if not self._ended.done():
-            self._signal(signal.SIGKILL if self._has_lane else signal.SIGTERM)
+            self._signal(signal.SIGKILL if self._gives_to_lane else signal.SIGTERM)
             self._loop.call_later(_GIVING_UP_S, self._signal, signal.SIGKILL)
         self.end_of_data()
         os.close(self._result_fd)
@@ -227,7 +228,9 @@ def download_work(path: bytes, name: bytes) -> Work:
 
     def write(sink: IO[bytes] | None) -> dict[str, Any]:
         assert sink is not None
-        write_tar(sink, path, name)
+        packer = TreePacker(sink)
+        packer.pack(path, name)
+        packer.finish()
         return {}
 
     return write

@@ -16,7 +16,7 @@ from guest.cgroups import Cgroup
 from guest.spawn import spawn_in_cgroup
 
 _UNCLAIMED_KEPT = 1024
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"}
+_ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8")
 
 
 class Reaper:
@@ -62,16 +62,18 @@ class Reaper:
         argv: Sequence[str],
         *,
         cgroup: Cgroup,
+        env: Sequence[str] = _ENVIRONMENT,
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
+        keep: Sequence[int] = (),
     ) -> tuple[int, asyncio.Future[int]]:
-        """Start `argv` (an absolute path first) in a cgroup; a stream that is None is /dev/null. Return its id and wait
-        status. Raises OSError."""
+        """Start `argv` (an absolute path first) in a cgroup; a stream that is None is /dev/null, descriptors to `keep` are
+        inherited too. Return its id and wait status. Raises OSError."""
         cgroup_fd = os.open(cgroup.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             pid = spawn_in_cgroup(
-                argv, _ENVIRONMENT, cgroup_fd=cgroup_fd, stdin=stdin, stdout=stdout, stderr=stderr
+                argv, env, cgroup_fd=cgroup_fd, stdin=stdin, stdout=stdout, stderr=stderr, keep=keep
             )
         finally:
             os.close(cgroup_fd)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 
 _OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS = 0x02
@@ -57,6 +58,17 @@ def exists_in_root(root_fd: int, path: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_executable_in_root(root_fd: int, path: str) -> bool:
+    """Is `path` a file that somebody may execute?"""
+    try:
+        fd = open_in_root(root_fd, path, os.O_PATH)
+    except OSError:
+        return False
+    mode = os.fstat(fd).st_mode
+    os.close(fd)
+    return stat.S_ISREG(mode) and mode & 0o111 != 0
 
 
 def make_directories_in_root(root_fd: int, path: str) -> None:

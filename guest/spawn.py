@@ -10,7 +10,7 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 _SETSIGDEF, _SETSIGMASK, _SETCGROUP = 0x04, 0x08, 0x100
 _OPAQUE_BYTES = 1024
@@ -23,14 +23,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def spawn_in_cgroup(
     argv: Sequence[str],
-    env: Mapping[str, str],
+    env: Sequence[str],
     *,
     cgroup_fd: int,
     stdin: int | None,
     stdout: int | None,
     stderr: int | None,
+    keep: Sequence[int] = (),
 ) -> int:
-    """Start `argv` (an absolute path first) and return its id; a stream that is None is /dev/null. Raises OSError."""
+    """Start `argv` (an absolute path first) with `env` (KEY=VALUE) and return its id; a stream that is None is /dev/null, the
+    descriptors to `keep` keep their numbers. Raises OSError."""
     actions = ctypes.create_string_buffer(_OPAQUE_BYTES)
     attributes = ctypes.create_string_buffer(_OPAQUE_BYTES)
     signals = ctypes.create_string_buffer(_OPAQUE_BYTES)
@@ -43,6 +45,8 @@ def spawn_in_cgroup(
                 _check(_libc.posix_spawn_file_actions_addopen(actions, number, b"/dev/null", flags, 0))
             else:
                 _check(_libc.posix_spawn_file_actions_adddup2(actions, fd, number))
+        for fd in keep:  # onto itself: it is then not closed (posix_spawn_file_actions_adddup2(3))
+            _check(_libc.posix_spawn_file_actions_adddup2(actions, fd, fd))
         _libc.sigemptyset(signals)
         _check(_libc.posix_spawnattr_setsigmask(attributes, signals))
         for signum in _DEFAULTED:
@@ -56,7 +60,7 @@ def spawn_in_cgroup(
         with _without_protection():
             number = _libc.posix_spawn(
                 ctypes.byref(pid), os.fsencode(argv[0]), actions, attributes, _strings(argv),
-                _strings([f"{name}={value}" for name, value in env.items()]),
+                _strings(env),
             )  # fmt: skip
         _check(number, argv[0])
         return pid.value

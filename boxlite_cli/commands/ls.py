@@ -78,7 +78,7 @@ async def _ls(
     kind, template = output.parse_format(format_word, tuple(Format), default=Format.TABLE)
     async with settings.open_runtime() as runtime:
         everything = all_ or count is not None or wanted.looks_at_stopped
-        records = select(await runtime.list_boxes(all=everything), wanted, sort=sort, count=count)
+        records = select(await runtime.list_briefly(all=everything), wanted, sort=sort, count=count)
     if quiet:
         output.print_lines(record.id if no_trunc else record.short_id for record in records)
     elif kind in (Format.JSON, Format.YAML):

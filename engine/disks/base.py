@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engine.disks.ext4 import is_clean_ext4
 from engine.disks.qcow2 import is_overlay_of
@@ -19,9 +18,6 @@ from engine.fsutil import disk_usage_bytes, hold_lock, locked, remove_tree, stor
 from engine.layout import ROOTFS_PREFIX, Layout
 from engine.model import DEFAULT_DISK_SIZE_GB, Image, RootfsDisk, RuntimeConfig
 from engine.progress import ProgressSink, ignore_progress
-
-if TYPE_CHECKING:
-    from engine.disks.build import Wrap  # a base is mostly there already: making one is loaded when it is not
 
 BASE_FORMAT = 1
 """Version of a base's directory; one of another version is made anew."""
@@ -43,21 +39,18 @@ async def ensure_base(
     size_gb: int = DEFAULT_DISK_SIZE_GB,
     config: RuntimeConfig | None = None,
     progress: ProgressSink = ignore_progress,
-    wrap: Wrap | None = None,
     ready: Mapping[str, asyncio.Event] | None = None,
 ) -> RootfsDisk:
     """The base of `image` with at least `size_gb` GiB, made if it is not there. Any number may ask at once.
 
     `ready` has an event for each layer, by its digest, that is set once the layer is in the store; without it all of them
-    are. `wrap` jails the programs that make it (None: as `engine.disks.tooljail` does). Raises ImageError when a layer is
-    damaged, ResourceExhaustedError when the
-    disk is full or a layer too large.
+    are. Raises ImageError when a layer is damaged, UnsupportedError for what ext4 cannot hold, ResourceExhaustedError when
+    the disk is full or a layer too large.
     """
     key = base_key(image.manifest_digest, size_gb)
     if (found := find_base(layout, key)) is not None:
         return found
     from engine.disks.build import Archive, BaseBuild
-    from engine.disks.tooljail import ToolJail
 
     archives = [
         Archive(
@@ -75,7 +68,6 @@ async def ensure_base(
         size_gb=size_gb,
         config=config or RuntimeConfig(),
         progress=progress,
-        wrap=wrap or ToolJail(home=layout.home),
     )
     return await _ensure(layout, key, partial(build.from_archives, archives))
 
@@ -87,12 +79,10 @@ async def ensure_base_from_rootfs(
     size_gb: int = DEFAULT_DISK_SIZE_GB,
     config: RuntimeConfig | None = None,
     progress: ProgressSink = ignore_progress,
-    wrap: Wrap | None = None,
 ) -> RootfsDisk:
     """A base from a root file system: a tar archive (plain, gzip or zstd), made once per content; or a directory,
     copied as it is now into a base of its own at every call."""
     from engine.disks.build import Archive, BaseBuild
-    from engine.disks.tooljail import ToolJail
 
     from_directory = rootfs.is_dir()
     if not from_directory and not rootfs.is_file():
@@ -105,7 +95,6 @@ async def ensure_base_from_rootfs(
         size_gb=size_gb,
         config=config or RuntimeConfig(),
         progress=progress,
-        wrap=wrap or ToolJail(home=layout.home),
     )
     if from_directory:
         return await _ensure(layout, key, partial(build.from_directory, rootfs))

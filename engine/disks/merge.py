@@ -31,7 +31,7 @@ _FILE_MAX_BYTES = (1 << 44) - (1 << 12)
 _MTIME_MIN_NS = -(1 << 31) * 10**9
 _MTIME_MAX_NS = ((1 << 34) - (1 << 31)) * 10**9 - 1
 """What ext4's 34 bits of seconds can say (Documentation/filesystems/ext4, "Inode Timestamps")."""
-_XATTR_NAMESPACES = (b"user.", b"trusted.", b"security.", b"system.posix_acl_")
+XATTR_NAMESPACES = (b"user.", b"trusted.", b"security.", b"system.posix_acl_")
 
 
 @dataclass(slots=True)
@@ -40,8 +40,9 @@ class Inode:
 
     entry: TarEntry
     layer: int
-    is_shared: bool = False
-    """More than one name has stood for it."""
+    number: int = 0
+    links: int = 0
+    """How it is known in the file system that is made of the tree, and by how many names: see `number_tree`."""
 
 
 @dataclass(slots=True)
@@ -159,7 +160,6 @@ class _Application:
             target = self._link_target(entry)
             if target is None:
                 return False
-            target.is_shared = True
             self._put(names, entry, target)
             return True
         self._put(names, entry, self._checked(entry))
@@ -241,20 +241,20 @@ class _Application:
             raise ImageError(
                 f"{where}, a file of {entry.size_bytes} bytes; the largest possible one has {_FILE_MAX_BYTES}"
             )
-        entry.mtime_ns = _storable_time(entry.mtime_ns)
+        entry.mtime_ns = storable_time(entry.mtime_ns)
         if entry.xattrs:
-            entry.xattrs = tuple(pair for pair in entry.xattrs if pair[0].startswith(_XATTR_NAMESPACES))
+            entry.xattrs = tuple(pair for pair in entry.xattrs if pair[0].startswith(XATTR_NAMESPACES))
         return Inode(entry, self.layer)
 
 
 def _new_directory(mtime_ns: int, layer: int) -> Node:
     entry = TarEntry(
-        path=b"", kind=EntryKind.DIRECTORY, mode=_DIRECTORY_MODE, mtime_ns=_storable_time(mtime_ns)
+        path=b"", kind=EntryKind.DIRECTORY, mode=_DIRECTORY_MODE, mtime_ns=storable_time(mtime_ns)
     )
     return Node(Inode(entry, layer), {})
 
 
-def _storable_time(mtime_ns: int) -> int:
+def storable_time(mtime_ns: int) -> int:
     """The nearest time that ext4 can hold."""
     return min(max(mtime_ns, _MTIME_MIN_NS), _MTIME_MAX_NS)
 

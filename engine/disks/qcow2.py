@@ -11,23 +11,53 @@ from pathlib import Path
 from engine.errors import StorageError
 from engine.fsutil import storage_error
 from engine.model import RootfsDisk
-from engine.process import SAFE_PATH, Command
 
 _HEADER = struct.Struct(
     ">4sIQIIQ"
 )  # qemu, docs/interop/qcow2.rst: magic, version, backing file's place, cluster bits, size
+_REST_OF_HEADER = struct.Struct(">IIQQIIQQQQII")
+"""Encryption, first-level entries and table, table of reference counts and its clusters, snapshots and their table, three sets
+of features, log2 of a count's bits, length of the header."""
 _MAGIC = b"QFI\xfb"
+_BACKING_FORMAT = 0xE2792ACA
+_CLUSTER_BITS = 16
+_CLUSTER_BYTES = 1 << _CLUSTER_BITS
 
 
-def build_qemu_img_create(overlay: Path, base: Path, size_bytes: int) -> Command:
-    """The command that makes an empty overlay. `base` need not exist yet: only its name is written down."""
-    return Command(
-        argv=(
-            "qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", str(base),
-            "-o", "lazy_refcounts=off,compat=1.1", str(overlay), str(size_bytes),
-        ),
-        env={"PATH": SAFE_PATH, "LC_ALL": "C.UTF-8"},
-    )  # fmt: skip
+def write_empty_overlay(overlay: Path, base: Path, size_bytes: int) -> None:
+    """Make an overlay that holds nothing. `base` need not exist yet: only its name is written down.
+
+    A cluster each for the header, the table of reference counts, its one block, and then the (empty) first-level table.
+    """
+    name = os.fsencode(base)
+    entries = -(-size_bytes // (_CLUSTER_BYTES * (_CLUSTER_BYTES // 8)))
+    tables = -(-entries * 8 // _CLUSTER_BYTES)
+    format_note = struct.pack(">II", _BACKING_FORMAT, 3) + b"raw".ljust(8, b"\0")
+    name_offset = _HEADER.size + _REST_OF_HEADER.size + len(format_note) + 8
+    if name_offset + len(name) > _CLUSTER_BYTES or len(name) > 1023:
+        raise StorageError(f"the path {base} is too long for a disk's backing file")
+    header = _HEADER.pack(_MAGIC, 3, name_offset, len(name), _CLUSTER_BITS, size_bytes)
+    rest = _REST_OF_HEADER.pack(
+        0,
+        entries,
+        3 * _CLUSTER_BYTES,
+        _CLUSTER_BYTES,
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        4,
+        _HEADER.size + _REST_OF_HEADER.size,
+    )
+    with overlay.open("xb") as file:
+        file.write(header + rest + format_note + bytes(8) + name)
+        file.seek(_CLUSTER_BYTES)
+        file.write(struct.pack(">Q", 2 * _CLUSTER_BYTES))
+        file.seek(2 * _CLUSTER_BYTES)
+        file.write(struct.pack(">H", 1) * (3 + tables))
+        file.truncate((3 + tables) * _CLUSTER_BYTES)
 
 
 def is_overlay_of(overlay: Path, base: Path, size_bytes: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import tempfile
@@ -27,6 +26,9 @@ class Spool:
 
     fd: int
     entries: list[TarEntry]
+
+    def descriptor(self, entry: TarEntry) -> int:
+        return self.fd
 
     def close(self) -> None:
         os.close(self.fd)
@@ -100,13 +102,3 @@ def _until(cancelled: Event | None, pieces: Iterator[bytes]) -> Iterator[bytes]:
         if cancelled is not None and cancelled.is_set():
             raise InternalError("cancelled")
         yield piece
-
-
-@contextlib.contextmanager
-def closing_all(spools: list[Spool]) -> Iterator[None]:
-    """Close whatever the list holds at the end."""
-    try:
-        yield
-    finally:
-        for spool in spools:
-            spool.close()

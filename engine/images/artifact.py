@@ -41,15 +41,11 @@ def _push(
     files: Sequence[Path],
     media_type: str,
 ) -> str:
-    import requests
-
     from engine.images.registry import RegistryClient
 
     client = RegistryClient(name, endpoint, credential)
     try:
         return client.push_files(files, media_type)
-    except requests.RequestException as error:
-        raise client.unreachable(error) from error
     finally:
         client.close()
 

@@ -1,24 +1,23 @@
 """Fetch manifests and blobs of one repository, every byte verified.
 
-Blocking: call it in threads. Import this module inside the functions that need it: requests takes a tenth of a second to
-load.
+Blocking: call it in threads. Import this module inside the functions that need it: HTTP and TLS take some hundredths of a
+second to load.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 from typing import NoReturn
 
-import requests
-import urllib3
-
 from engine.errors import BoxliteError, ImageError, ImageNotFoundError, NetworkError, RegistryAuthError
 from engine.fsutil import storage_error
 from engine.images.credentials import Credential
 from engine.images.endpoints import Endpoint
+from engine.images.http import READ_ERRORS, HttpError, ProxyFailedError, Response, TlsError
 from engine.images.manifest import ACCEPTED_TYPES, MAX_MANIFEST_BYTES, Descriptor, check_digest
 from engine.images.partial import PartialBlob, open_partial
 from engine.images.reference import ImageReference, is_digest
@@ -26,6 +25,7 @@ from engine.images.transport import RegistryTransport
 
 _CHUNK_BYTES = 1 << 18
 _MAX_ERROR_BYTES = 1 << 16
+_GZIP_WINDOW = 31
 _INTERRUPTIONS_WITHOUT_PROGRESS = 4
 
 Report = Callable[[int], None]
@@ -53,7 +53,7 @@ class RegistryClient:
         """Show that the registry takes our credentials (`GET /v2/`)."""
         url = self.endpoint.base_url.removesuffix(self.endpoint.repository)
         with self._send(url) as response:
-            if response.status_code != 200:
+            if response.status != 200:
                 self._refuse(response, "logging in")
 
     def fetch_manifest(self, tag_or_digest: str, *, size_bytes: int | None = None) -> tuple[bytes, str]:
@@ -62,7 +62,7 @@ class RegistryClient:
         what = f"the manifest {tag_or_digest} of {self.reference.name}"
         headers = {"Accept": ", ".join(ACCEPTED_TYPES)}
         with self._send(f"{self.endpoint.base_url}/manifests/{tag_or_digest}", headers=headers) as response:
-            if response.status_code != 200:
+            if response.status != 200:
                 self._refuse(response, f"fetching {what}")
             data = self._read_up_to(response, MAX_MANIFEST_BYTES, what)
             media_type = response.headers.get("Content-Type", "")
@@ -113,6 +113,8 @@ class RegistryClient:
                 disable_path_validation=True,
                 quiet=True,
             )
+        except HttpError as error:
+            raise self.unreachable(error) from error
         except ValueError as error:
             raise self._refused_push(error) from error
         return str(response.headers.get("Docker-Content-Digest", ""))
@@ -130,23 +132,21 @@ class RegistryClient:
                 headers = {"Range": f"bytes={partial.held_bytes}-"} if partial.held_bytes else {}
                 url = f"{self.endpoint.base_url}/blobs/{blob.digest}"
                 with self._send(url, headers=headers) as response:
-                    if response.status_code == 416 or not self._goes_on(
-                        response, partial.held_bytes, blob, what
-                    ):
+                    if response.status == 416 or not self._goes_on(response, partial.held_bytes, blob, what):
                         partial.restart()
-                    if response.status_code == 416 or not self._copy(response, partial, report, what):
+                    if response.status == 416 or not self._copy(response, partial, report, what):
                         return False
             partial.check(what)
             return True
 
-    def _goes_on(self, response: requests.Response, held: int, blob: Descriptor, what: str) -> bool:
+    def _goes_on(self, response: Response, held: int, blob: Descriptor, what: str) -> bool:
         """Does the response's body begin where we are (and not at the blob's start)?"""
-        if response.status_code == 206:
+        if response.status == 206:
             begin, _, rest = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")
             if begin != str(held) or rest.partition("/")[2] not in ("*", str(blob.size_bytes)):
                 raise ImageError(f"{what}: the registry answers with the wrong range")
             return True
-        if response.status_code != 200:
+        if response.status != 200:
             self._refuse(response, f"fetching {what}")
         length = response.headers.get("Content-Length", "")
         if length.isdigit() and int(length) != blob.size_bytes:
@@ -155,12 +155,12 @@ class RegistryClient:
             )
         return False
 
-    def _copy(self, response: requests.Response, partial: PartialBlob, report: Report, what: str) -> bool:
+    def _copy(self, response: Response, partial: PartialBlob, report: Report, what: str) -> bool:
         """Append the body; False when it ended early."""
         while True:
             try:
-                piece = response.raw.read(_CHUNK_BYTES)
-            except (urllib3.exceptions.HTTPError, OSError):
+                piece = response.read(_CHUNK_BYTES)
+            except READ_ERRORS:
                 return False  # the connection broke; what has come is kept and the rest is asked for again
             if not piece:
                 return partial.is_complete
@@ -168,36 +168,36 @@ class RegistryClient:
             report(partial.held_bytes)
             self._transport.check_cancelled()
 
-    def _send(self, url: str, *, headers: dict[str, str] | None = None) -> requests.Response:
+    def _send(self, url: str, *, headers: dict[str, str] | None = None) -> Response:
         try:
-            return self._transport.do_request(url, headers=headers, stream=True)
-        except requests.RequestException as error:
+            return self._transport.do_request(url, headers=headers)
+        except HttpError as error:
             raise self.unreachable(error) from error
 
-    def unreachable(self, error: Exception) -> NetworkError:
+    def unreachable(self, error: HttpError) -> NetworkError:
         """The error that a failure of the connection means."""
         where = f"registry {self.endpoint.host} cannot be reached for {self.reference.familiar}"
         reason = _root_reason(error)
-        if isinstance(error, requests.exceptions.SSLError):
+        if isinstance(error, TlsError):
             if "WRONG_VERSION_NUMBER" in reason or "record layer" in reason.lower():
                 hint = 'it speaks plain http: configure it with "transport": "http" if you trust the network'
             else:
                 hint = 'give its authority with "ca_file" in the configuration (or "skip_verify" if you must)'
-        elif isinstance(error, requests.exceptions.ProxyError):
-            where += f" through the proxy {self._transport.proxy_host}"
+        elif isinstance(error, ProxyFailedError) and error.proxy:
+            where += f" through the proxy {error.proxy.address}"
             hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
         else:
             hint = "check the name, that the registry runs, and this machine's network"
         return NetworkError(f"{where}: {reason}", hint=hint)
 
-    def _refuse(self, response: requests.Response, doing: str) -> NoReturn:
+    def _refuse(self, response: Response, doing: str) -> NoReturn:
         """Raise the error that a response which is no success means."""
         raise self._refused(response, doing)
 
-    def _refused(self, response: requests.Response, doing: str) -> BoxliteError:
+    def _refused(self, response: Response, doing: str) -> BoxliteError:
         registry = f"registry {self.endpoint.host}"
         said = _registry_words(response)
-        status = response.status_code
+        status = response.status
         name = self.reference.name
         if status in (401, 403):
             return RegistryAuthError(
@@ -221,10 +221,10 @@ class RegistryClient:
             hint="try again later" if status >= 500 else None,
         )
 
-    def _read_up_to(self, response: requests.Response, limit_bytes: int, what: str) -> bytes:
+    def _read_up_to(self, response: Response, limit_bytes: int, what: str) -> bytes:
         try:
-            data: bytes = response.raw.read(limit_bytes + 1, decode_content=True)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            data = _decoded(response, limit_bytes + 1)
+        except READ_ERRORS as error:
             raise NetworkError(
                 f"registry {self.endpoint.host} broke off {what}: {error}", hint="try again"
             ) from error
@@ -233,13 +233,27 @@ class RegistryClient:
         return data
 
 
-def _registry_words(response: requests.Response) -> str:
+def _decoded(response: Response, limit_bytes: int) -> bytes:
+    """The body, or the beginning of it. Some servers compress what they were asked not to."""
+    pieces, left = [], limit_bytes
+    while left and (piece := response.read(left)):
+        pieces.append(piece)
+        left -= len(piece)
+    data = b"".join(pieces)
+    if response.headers.get("Content-Encoding", "").lower() != "gzip":
+        return data
+    try:
+        return zlib.decompressobj(_GZIP_WINDOW).decompress(data, limit_bytes)
+    except zlib.error as error:
+        raise OSError(f"its answer is no gzip: {error}") from error
+
+
+def _registry_words(response: Response) -> str:
     """What the registry says went wrong (distribution-spec, "Error Codes"), shortened, on one line."""
     try:
-        body = response.raw.read(_MAX_ERROR_BYTES, decode_content=True)
-        errors = json.loads(body)["errors"]
+        errors = json.loads(_decoded(response, _MAX_ERROR_BYTES))["errors"]
         words = "; ".join(str(item.get("message") or item.get("code")) for item in errors[:3])
-    except (urllib3.exceptions.HTTPError, OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (*READ_ERRORS, ValueError, LookupError, TypeError, AttributeError):
         return ""  # an answer that cannot be read adds nothing to the status
     return "".join(char if char.isprintable() else " " for char in words)[:200]
 

@@ -1,6 +1,6 @@
-"""HTTP to one registry, over requests: TLS, credentials, tokens, deadlines, retries.
+"""HTTP to one registry: TLS, credentials, tokens, deadlines, retries.
 
-Import this module inside the functions that need it: requests takes a tenth of a second to load.
+Import this module inside the functions that need it: HTTP and TLS take some hundredths of a second to load.
 """
 
 from __future__ import annotations
@@ -12,19 +12,16 @@ import random
 import ssl
 import time
 from collections.abc import Mapping
-from http.cookiejar import DefaultCookiePolicy
 from threading import Event, Lock
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-
 from engine.errors import ConfigError, NetworkError, RegistryAuthError
+from engine.host.environment import read_settings
 from engine.images.challenge import Challenge, parse_challenges
 from engine.images.credentials import Credential
 from engine.images.endpoints import Endpoint, is_loopback
+from engine.images.http import READ_ERRORS, Body, HttpClient, HttpError, ProxyFailedError, Response, TlsError
 from engine.version import __version__
 
 CONNECT_TIMEOUT_S = 15.0
@@ -35,44 +32,11 @@ _CONNECT_ATTEMPTS = 3
 _FIRST_DELAY_S = 0.25
 _LONGEST_DELAY_S = 60.0
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-_CONNECTIONS = 8
 _MAX_TOKEN_BYTES = 1 << 20
 
 
 class CancelledPullError(Exception):
     """The caller no longer wants what is being fetched."""
-
-
-class _TlsAdapter(HTTPAdapter):
-    """Connections whose trust is decided by one context of ours: the system's authorities and a given one."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__(pool_connections=_CONNECTIONS, pool_maxsize=_CONNECTIONS)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
-
-    def build_connection_pool_key_attributes(
-        self, request: requests.PreparedRequest, verify: bool | str, cert: Any = None
-    ) -> tuple[Any, Any]:
-        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
-        return host, {"ssl_context": self._context}
-
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """requests would put certifi's list in place of the context's; the context alone decides."""
-        if self._context.verify_mode == ssl.CERT_NONE:
-            conn.cert_reqs = "CERT_NONE"
-
-
-class _NoNetrc(requests.auth.AuthBase):
-    """Keeps requests from answering with what ~/.netrc has for the host."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
 
 
 class RegistryTransport:
@@ -84,11 +48,16 @@ class RegistryTransport:
     def __init__(
         self, endpoint: Endpoint, credential: Credential | None, cancelled: Event | None = None
     ) -> None:
-        self.session = requests.Session()
-        self.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        if endpoint.config.skip_verify:
-            self.session.verify = False
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it was asked for
+        self.session = HttpClient(
+            headers={
+                "User-Agent": f"boxlite/{__version__}",
+                "Accept-Encoding": "identity",  # a blob's digest is of its bytes as they are
+            },
+            variables=read_settings().proxies,
+            new_context=lambda: _tls_context(endpoint),
+            connect_timeout_s=CONNECT_TIMEOUT_S,
+            read_timeout_s=READ_TIMEOUT_S,
+        )
         self.endpoint = endpoint
         self._credential = credential
         self._cancelled = cancelled or Event()
@@ -96,40 +65,33 @@ class RegistryTransport:
         self._authorization = (
             f"Bearer {credential.bearer_token}" if credential and credential.bearer_token else ""
         )
-        self.session.auth = _NoNetrc()
-        self.session.headers["User-Agent"] = f"boxlite/{__version__}"
-        self.session.headers["Accept-Encoding"] = "identity"  # a blob's digest is of its bytes as they are
-        if not endpoint.is_plain_http:
-            self.session.mount("https://", _TlsAdapter(_tls_context(endpoint)))
 
     def do_request(
         self,
         url: str,
         method: str = "GET",
-        data: Any = None,
+        *,
         headers: Mapping[str, str] | None = None,
-        json: Any = None,
-        stream: bool = False,
-    ) -> requests.Response:
+        body: Body = None,
+        document: Any = None,
+    ) -> Response:
         """Send a request; answer a challenge; try again what may be better later. Returns the last response, whatever its
-        status. Raises requests' errors when there is none, RegistryAuthError when no token is to be had."""
+        status. Raises HttpError and its kinds when there is none, RegistryAuthError when no token is to be had."""
         attempt = 0
         while True:
             attempt += 1
             try:
-                response = self._authenticated(
-                    method, url, dict(headers or {}), data=data, json=json, stream=stream
-                )
-            except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
+                response = self._authenticated(method, url, dict(headers or {}), body=body, document=document)
+            except (TlsError, ProxyFailedError):
                 raise
-            except (requests.ConnectionError, requests.Timeout):
+            except HttpError:
                 if attempt >= _CONNECT_ATTEMPTS:
                     raise
                 delay_s = _back_off_s(attempt)
             else:
                 delay_s = _delay_s(response, attempt)
                 if (
-                    response.status_code not in _RETRIED_STATUSES
+                    response.status not in _RETRIED_STATUSES
                     or attempt >= _ATTEMPTS
                     or delay_s > _LONGEST_DELAY_S
                 ):
@@ -146,26 +108,22 @@ class RegistryTransport:
         if self._cancelled.is_set():
             raise CancelledPullError
 
-    def _authenticated(
-        self, method: str, url: str, headers: dict[str, str], **rest: Any
-    ) -> requests.Response:
+    def _authenticated(self, method: str, url: str, headers: dict[str, str], **rest: Any) -> Response:
         asked: set[str] = set()
         while True:
             authorization = self._authorization
             if authorization:
                 headers["Authorization"] = authorization
-            response: requests.Response = self.session.request(
-                method, url, headers=headers, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S), **rest
-            )
+            response = self.session.request(method, url, headers=headers, **rest)
             challenge = response.headers.get("WWW-Authenticate", "")
-            if response.status_code != 401 or not challenge or challenge in asked:
+            if response.status != 401 or not challenge or challenge in asked:
                 return response
             asked.add(challenge)
             if not self._answered(challenge, authorization, response):
                 return response
             response.close()
 
-    def _answered(self, challenge: str, refused: str, response: requests.Response) -> bool:
+    def _answered(self, challenge: str, refused: str, response: Response) -> bool:
         """Find another Authorization header than the refused one; False when there is none."""
         try:
             with self._lock:
@@ -202,20 +160,19 @@ class RegistryTransport:
         if parameters.get("service"):
             query["service"] = parameters["service"]
         credential = self._credential
-        timeout = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
         if credential and credential.identity_token:
             form = query | {
                 "grant_type": "refresh_token",
                 "client_id": "boxlite",
                 "refresh_token": credential.identity_token,
             }
-            response = self.session.post(realm, data=form, timeout=timeout, stream=True)
+            response = self.session.request("POST", realm, form=form)
         else:
             headers = {}
             if credential and credential.username:
                 query["account"] = credential.username
                 headers["Authorization"] = _basic(credential)
-            response = self.session.get(realm, params=query, headers=headers, timeout=timeout, stream=True)
+            response = self.session.request("GET", realm, query=query, headers=headers)
         return self._token_from(response, realm)
 
     def _check_realm(self, realm: str) -> None:
@@ -227,17 +184,17 @@ class RegistryTransport:
                 hint="no password is sent there; tell the registry's operator",
             )
 
-    def _token_from(self, response: requests.Response, realm: str) -> str:
+    def _token_from(self, response: Response, realm: str) -> str:
         with response:
-            body = response.raw.read(_MAX_TOKEN_BYTES, decode_content=True)
-            if response.status_code in (400, 401, 403):
+            body = _read_token(response, realm)
+            if response.status in (400, 401, 403):
                 where = f"the token server {urlsplit(realm).netloc} of registry {self.endpoint.host}"
                 raise RegistryAuthError(
                     self.refusal(f"{where} refused, for {self.endpoint.repository},"), hint=self.login_hint
                 )
-            if response.status_code != 200:
+            if response.status != 200:
                 raise NetworkError(
-                    f"the token server {realm} of registry {self.endpoint.host} answered {response.status_code}",
+                    f"the token server {realm} of registry {self.endpoint.host} answered {response.status}",
                     hint="try again later",
                 )
         try:
@@ -259,17 +216,19 @@ class RegistryTransport:
         return f"{said} the credentials of {who} from {self._credential.source}"
 
     @property
-    def proxy_host(self) -> str:
-        """The proxy that the environment names for the registry, as HOST:PORT without user and password."""
-        url = self.endpoint.base_url
-        proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
-        return urlsplit(proxy or "").netloc.rpartition("@")[2]
-
-    @property
     def login_hint(self) -> str:
         if self._credential is None:
             return f"log in with `boxlite login {self.endpoint.config.host}`"
         return f"check the user and password: `boxlite login {self.endpoint.config.host}` replaces them"
+
+
+def _read_token(response: Response, realm: str) -> bytes:
+    try:
+        return response.read(_MAX_TOKEN_BYTES)
+    except READ_ERRORS as error:
+        raise NetworkError(
+            f"the token server {realm} broke off its answer: {error}", hint="try again"
+        ) from error
 
 
 def _basic(credential: Credential) -> str:
@@ -294,7 +253,7 @@ def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     return context
 
 
-def _delay_s(response: requests.Response, attempt: int) -> float:
+def _delay_s(response: Response, attempt: int) -> float:
     """What the server asks for in Retry-After (RFC 9110, 10.2.3: seconds or a date), else ever longer."""
     wish = response.headers.get("Retry-After", "").strip()
     if wish.isdigit():

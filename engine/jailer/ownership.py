@@ -58,28 +58,6 @@ def _share(path: Path, gid: int) -> None:
         path.chmod(mode)
 
 
-def hand_over_directory(directory: Path, identity: Identity) -> None:
-    """Give a directory of ours and the files in it to a user. Raises OSError."""
-    for path in (*directory.iterdir(), directory):
-        os.chown(path, identity.uid, identity.gid, follow_symlinks=False)
-
-
-def take_back_directory(directory: Path) -> None:
-    """Make a directory and what lies in it ours again, once nobody works there. Whoever did may have left anything: links
-    are not followed. Raises OSError."""
-    for path in (directory, *directory.iterdir()):
-        os.chown(path, 0, 0, follow_symlinks=False)
-
-
-def is_plain_file(path: Path) -> bool:
-    """Is this a file with one name, no link and no device, as a stranger might have left instead? False when it is not there."""
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
-
-
 def take_back(*paths: Path) -> None:
     """Make files ours again that were handed over."""
     if os.geteuid() == 0:

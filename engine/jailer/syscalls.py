@@ -202,15 +202,6 @@ def machine_profile(*, kvm: bool, shares: bool, anonymous_memory: bool) -> Sysca
     )
 
 
-def disk_tool_profile() -> SyscallProfile:
-    """mke2fs, debugfs, qemu-img: files in one directory, no sockets, no processes."""
-    return SyscallProfile(
-        name="disk-tool",
-        allowed=_calls(*_PROGRAM, CHANGES_OF_TREES),
-        conditional=_conditional(kvm=False, executes=True),
-    )
-
-
 def gateway_profile() -> SyscallProfile:
     """A Python process that speaks TCP and UDP for a box, and writes its log: no processes, no tree of files. A certificate is
     given to OpenSSL as a file, which is one in memory."""

@@ -32,7 +32,7 @@ from engine.model.execution import ExecSpec, ExitStatus, LogRecord, TerminalSize
 from engine.model.files import FileInfo, FileKind
 from engine.model.image import Image, ImageConfig, Layer, PullPolicy, RootfsDisk
 from engine.model.network import NetworkMode, NetworkSpec, PortSpec, Protocol
-from engine.model.record import BoxRecord, BoxState, StageTimings
+from engine.model.record import BoxRecord, BoxState, ListedBox, ListedSpec, StageTimings
 from engine.model.secrets import MAX_SECRET_LENGTH, Secret, SecretSource, SecretSpec
 from engine.model.security import DOCKER_CAPABILITIES, SecurityOptions
 from engine.model.status import TRANSITIONS, BoxStatus, HealthState, check_transition, utc_now
@@ -75,6 +75,8 @@ __all__ = [
     "Image",
     "ImageConfig",
     "Layer",
+    "ListedBox",
+    "ListedSpec",
     "LogRecord",
     "NetworkMode",
     "NetworkSpec",

@@ -6,9 +6,7 @@ process. A port serves one client at a time; QEMU drops the guest's side when we
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import itertools
 import os
 import secrets
 import socket
@@ -17,60 +15,24 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 from engine.errors import RpcTransportError
-from engine.fsutil import try_lock
 from engine.portal.frames import FrameGuard
-from guest.wire.constants import FLUSH_BYTES, HELLO_MAGIC, NONCE_BYTES, PORTAL_PORTS, REPLY_MAGIC
+from guest.wire.constants import FLUSH_BYTES, HELLO_MAGIC, NONCE_BYTES, REPLY_MAGIC
 
 RELAY_CHUNK_BYTES = 256 * 1024
-_TURNS = itertools.count()
 HELLO_PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """How long each hello waits for its answer before the port is flushed and greeted again."""
 MAX_STALE_BYTES = 64 * 1024 * 1024
 """How much an earlier client may have left behind. QEMU and the guest's kernel hold less than one; a guest that sends more
 has nothing to say."""
-LEASE_RETRY_S = 0.02
-MAX_LEASE_RETRY_S = 0.2
 
 
-class PortLease:
-    """A port of one machine, ours until released."""
-
-    def __init__(self, number: int, lock_fd: int) -> None:
-        self.number = number
-        self._lock_fd: int | None = lock_fd
-
-    def release(self) -> None:
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
-
-
-async def lease_port(sockets_dir: Path, on_wait: Callable[[], None] | None = None) -> PortLease:
-    """Take a free port; when all are taken, call `on_wait` and wait for one. Waiting can be cancelled: flock(2) itself
-    could not be. Each connection of a process begins at another: the machine learns a moment after us that a connection
-    has ended, and would take the next one on the same port for its rest."""
-    delay_s = LEASE_RETRY_S
-    first = next(_TURNS)
-    while True:
-        for step in range(PORTAL_PORTS):
-            number = (first + step) % PORTAL_PORTS
-            lock = try_lock(sockets_dir / f"portal-{number}.lock")
-            if lock is not None:
-                return PortLease(number, lock)
-        if on_wait is not None:
-            on_wait()
-            on_wait = None
-        await asyncio.sleep(delay_s)
-        delay_s = min(delay_s * 1.5, MAX_LEASE_RETRY_S)
-
-
-def greet(port: socket.socket, magic: bytes = HELLO_MAGIC, ticket: bytes = b"") -> None:
+def greet(
+    port: socket.socket, magic: bytes = HELLO_MAGIC, ticket: bytes = b"", *, flush: bool = False
+) -> None:
     """Exchange the nonce, so that no byte of an earlier client is taken for ours, in either direction. Blocks. A lane has a
-    magic of its own and a ticket behind the nonce.
+    magic of its own and a ticket behind the nonce. `flush`: an earlier client may have stopped in the middle of a frame.
 
     Raises RpcTransportError when the machine does not answer or goes away.
     """
@@ -82,7 +44,7 @@ def greet(port: socket.socket, magic: bytes = HELLO_MAGIC, ticket: bytes = b"") 
         deadline = time.monotonic() + patience_s
         port.settimeout(patience_s)
         try:
-            port.sendall((b"" if attempt == 0 else bytes(FLUSH_BYTES)) + magic + nonce + ticket)
+            port.sendall((bytes(FLUSH_BYTES) if attempt or flush else b"") + magic + nonce + ticket)
             _await_answer(port, answer, deadline)
         except TimeoutError:
             continue

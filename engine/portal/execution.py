@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from engine.errors import InvalidStateError, RpcTransportError
+from engine.errors import BoxliteError, DeadlineError, InvalidStateError, PortalError, RpcTransportError
 from engine.model import ExitStatus, TerminalSize
 from engine.portal.failures import translated
 from engine.portal.input import InputSender
-from engine.portal.output import OutputStream, read_outputs
+from engine.portal.output import Follow, OutputStream, read_outputs
 from engine.shown import printable
 from guest.wire import portal_pb2 as wire
 
 if TYPE_CHECKING:
     from engine.portal.session import GuestSession
+
+BEGIN_DEADLINE_S = 60.0
+"""For the agent to say that a command runs."""
 
 
 class Execution:
@@ -53,11 +57,51 @@ class Execution:
         if keep:
             self.stdout.wanted = self.stderr.wanted = True
         if self._reader is None:
-            self._reader = asyncio.create_task(self._read())
+            self._reader = asyncio.create_task(self._read(self._attached))
 
-    async def _read(self) -> None:
+    async def begin(self, command: wire.ExecRequest) -> None:
+        """Run the command; both streams keep what it prints, from the first byte on, for whoever iterates them.
+
+        Raises what the agent refuses: NotFoundError for a command, directory or user the box has not, …
+        """
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.stdout.wanted = self.stderr.wanted = True
+        self._reader = asyncio.create_task(self._read(lambda ticket: self._run(command, ticket, begun)))
         try:
-            status = await read_outputs(self._session, self.id, self.stdout, self.stderr)
+            async with asyncio.timeout(BEGIN_DEADLINE_S):
+                await begun
+        except TimeoutError:
+            raise DeadlineError("the machine's agent did not answer in time", operation="exec") from None
+
+    def _attached(self, ticket: bytes) -> AsyncGenerator[wire.Output, None]:
+        outputs: AsyncGenerator[wire.Output, None] = self._session.attach(
+            wire.AttachRequest(execution_id=self.id, lane=ticket)
+        )
+        return outputs
+
+    async def _run(
+        self, command: wire.ExecRequest, ticket: bytes, begun: asyncio.Future[None]
+    ) -> AsyncGenerator[wire.Output, None]:
+        def has_begun() -> None:
+            if not begun.done():
+                begun.set_result(None)
+
+        try:
+            with translated("exec"):
+                request = wire.RunRequest(command=command, lane=ticket)
+                async with contextlib.aclosing(self._session.run(request, begun=has_begun)) as messages:
+                    async for message in messages:
+                        yield message
+            if not begun.done():
+                raise PortalError("the agent did not say that the command runs", operation="exec")
+        except BoxliteError as error:
+            if begun.done():
+                raise
+            begun.set_exception(error)
+
+    async def _read(self, follow: Follow) -> None:
+        try:
+            status = await read_outputs(follow, self._session.sockets_dir, self.stdout, self.stderr)
             if not self._status.done() and status is not None:
                 self._status.set_result(exit_status(status))
         finally:

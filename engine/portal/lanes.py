@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from engine.errors import PortalError, RpcTransportError
-from engine.fsutil import try_lock
 from engine.portal.connection import greet
+from engine.portal.leases import PortLease, find_lease
 from engine.sockets import connect_unix
 from guest.wire.constants import LANE_FRAME_BYTES, LANE_HEADER, LANE_MAGIC, LANES, TICKET_BYTES
 from guest.wire.frames import FrameError, FrameParser
@@ -84,41 +83,32 @@ async def open_lane(sockets_dir: Path, ticket: bytes | None = None) -> AsyncIter
 
     Raises RpcTransportError when the machine is gone or does not answer.
     """
-    leased = _lease(sockets_dir)
-    if leased is None:
+    lease = find_lease(sockets_dir, "lane", range(LANES))
+    if lease is None:
         yield None
         return
-    number, lock_fd = leased
     try:
         ticket = ticket or new_ticket()
-        port = await asyncio.to_thread(_connect, sockets_dir / f"lane-{number}.sock", ticket)
+        port = await asyncio.to_thread(_connect, sockets_dir, lease, ticket)
         try:
             yield Lane(port, ticket)
         finally:
             port.close()
     finally:
-        os.close(lock_fd)
+        lease.release()
 
 
 def new_ticket() -> bytes:
     return secrets.token_bytes(TICKET_BYTES)
 
 
-def _lease(sockets_dir: Path) -> tuple[int, int] | None:
-    for number in range(LANES):
-        lock_fd = try_lock(sockets_dir / f"lane-{number}.lock")
-        if lock_fd is not None:
-            return number, lock_fd
-    return None
-
-
-def _connect(path: Path, ticket: bytes) -> socket.socket:
+def _connect(sockets_dir: Path, lease: PortLease, ticket: bytes) -> socket.socket:
     try:
-        port = connect_unix(path)
+        port = connect_unix(sockets_dir / f"lane-{lease.number}.sock")
     except OSError as error:
         raise RpcTransportError(f"the machine cannot be reached: {error.strerror}") from error
     try:
-        greet(port, LANE_MAGIC, ticket)
+        greet(port, LANE_MAGIC, ticket, flush=lease.was_abandoned)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             port.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
         port.setblocking(False)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from pathlib import Path
 
 from engine.errors import PortalError, RpcTransportError
 from engine.portal.failures import translated
 from engine.portal.lanes import Lane, new_ticket, open_lane
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import LANE_WORTH_BYTES
-
-if TYPE_CHECKING:
-    from engine.portal.session import GuestSession
 
 QUEUED_CHUNKS = 8
 _ON_LANE = {1: wire.Output.STDOUT, 2: wire.Output.STDERR}
@@ -75,12 +72,16 @@ def _lost(size: int) -> PortalError:
     return PortalError(f"{size} bytes of output were lost", operation="exec")
 
 
+Follow = Callable[[bytes], AsyncGenerator[wire.Output, None]]
+"""The call that sends outputs, given the ticket of a lane they may go over."""
+
+
 async def read_outputs(
-    session: GuestSession, execution_id: str, stdout: OutputStream, stderr: OutputStream
+    follow: Follow, sockets_dir: Path, stdout: OutputStream, stderr: OutputStream
 ) -> wire.ExitStatus | None:
     """Read both outputs to their ends; how the command ended, if the box said so. What goes wrong is raised by the
     streams that it hits."""
-    reading = _Reading(session, execution_id, stdout, stderr)
+    reading = _Reading(follow, sockets_dir, stdout, stderr)
     try:
         async with contextlib.AsyncExitStack() as stack:
             await reading.read(stack)
@@ -93,24 +94,24 @@ async def read_outputs(
 
 
 class _Reading:
-    def __init__(
-        self, session: GuestSession, execution_id: str, stdout: OutputStream, stderr: OutputStream
-    ) -> None:
-        self._session = session
-        self._execution_id = execution_id
+    def __init__(self, follow: Follow, sockets_dir: Path, stdout: OutputStream, stderr: OutputStream) -> None:
+        self._follow = follow
+        self._sockets_dir = sockets_dir
         self._streams = {STDOUT: stdout, STDERR: stderr}
         self._ticket = new_ticket()
         self._opening: asyncio.Task[Lane | None] | None = None
         self.status: wire.ExitStatus | None = None
 
     async def read(self, stack: contextlib.AsyncExitStack) -> None:
-        request = wire.AttachRequest(execution_id=self._execution_id, lane=self._ticket)
         with translated("attach"):
-            async for message in self._session.attach(request):
+            outputs = await stack.enter_async_context(contextlib.aclosing(self._follow(self._ticket)))
+            async for message in outputs:
                 if self.status is not None:
                     raise PortalError("the agent sent more after the end", operation="attach")
                 if message.HasField("status"):
                     self.status = message.status
+                    for end in message.ends:
+                        await self._stream(end.stream).take(wire.Output(end=True, offset=end.offset))
                 elif message.on_lane:
                     await self._read_lane()
                 else:
@@ -132,7 +133,7 @@ class _Reading:
 
     async def _open_lane(self, stack: contextlib.AsyncExitStack) -> Lane | None:
         with contextlib.suppress(PortalError):  # then messages do
-            return await stack.enter_async_context(open_lane(self._session.sockets_dir, self._ticket))
+            return await stack.enter_async_context(open_lane(self._sockets_dir, self._ticket))
         return None
 
     async def _read_lane(self) -> None:

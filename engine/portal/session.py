@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,11 +12,12 @@ from google.protobuf.message import DecodeError
 
 from engine import host
 from engine.errors import RpcError, RpcTransportError
-from engine.portal.connection import Relay, greet, lease_port
+from engine.portal.connection import Relay, greet
 from engine.portal.failures import translated
+from engine.portal.leases import PortLease, lease_port
 from engine.sockets import connect_unix
 from guest.wire import portal_pb2 as wire
-from guest.wire.constants import MAX_MESSAGE_BYTES
+from guest.wire.constants import MAX_MESSAGE_BYTES, RUNS_METADATA
 
 if TYPE_CHECKING:
     from grpc.aio import Channel
@@ -113,6 +115,22 @@ def _follow(call: Callable[..., Any]) -> Callable[..., Any]:
     return follow
 
 
+def _begin_and_follow(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call that is answered by a stream, in which `begun` is called when the agent says that what was asked for runs."""
+
+    async def follow(request: Any, *, begun: Callable[[], None]) -> AsyncIterator[Any]:
+        answer = call(request)
+        try:
+            if any(key == RUNS_METADATA for key, _ in await answer.initial_metadata()):
+                begun()
+            async for message in answer:
+                yield _checked(message)
+        finally:
+            answer.cancel()
+
+    return follow
+
+
 class GuestSession:
     """The agent's calls, one method each (see guest/wire/portal.proto for what they mean).
 
@@ -141,6 +159,13 @@ class GuestSession:
         self.thaw = call(unary, "Guest", "Thaw", wire.ThawReply)
         self.metrics = call(unary, "Guest", "Metrics", wire.MetricsReply)
         self.exec = call(unary, "Execution", "Exec", wire.ExecReply)
+        self.run = _begin_and_follow(
+            channel.unary_stream(
+                f"/{PACKAGE}.Execution/Run",
+                request_serializer=_serialize,
+                response_deserializer=_parser(wire.Output),
+            )
+        )
         self.attach = call(channel.unary_stream, "Execution", "Attach", wire.Output)
         self.send_input = call(channel.stream_unary, "Execution", "SendInput", wire.InputReply)
         self.wait = call(unary, "Execution", "Wait", wire.WaitReply)
@@ -179,9 +204,7 @@ async def open_session(
 
     lease = await lease_port(sockets_dir, on_wait)
     try:
-        connecting = asyncio.ensure_future(
-            asyncio.to_thread(_connect, sockets_dir / f"portal-{lease.number}.sock")
-        )
+        connecting = asyncio.ensure_future(asyncio.to_thread(connect, sockets_dir, lease))
         await asyncio.sleep(0)  # let it begin: the import takes as long as the agent's answer
         host.silence_grpc()
         import grpc
@@ -199,13 +222,14 @@ async def open_session(
         lease.release()
 
 
-def _connect(path: Path) -> Any:
+def connect(sockets_dir: Path, lease: PortLease) -> socket.socket:
+    """A greeted port. Blocks. Raises RpcTransportError."""
     try:
-        port = connect_unix(path)
+        port = connect_unix(sockets_dir / f"portal-{lease.number}.sock")
     except OSError as error:
         raise RpcTransportError(f"the machine cannot be reached: {error.strerror}") from error
     try:
-        greet(port)
+        greet(port, flush=lease.was_abandoned)
     except BaseException:
         port.close()
         raise

@@ -13,7 +13,8 @@ from engine.portal.files import download, stat_file
 from engine.portal.session import GuestSession
 from engine.runtime import images
 from engine.runtime.context import Context
-from engine.runtime.tar_entries import checked_entries, parsing
+from guest.wire.tar import TarError
+from guest.wire.tarread import TarReader
 
 MAX_TABLE_BYTES = 1024 * 1024
 """Longest /etc/passwd or /etc/group that is read."""
@@ -57,8 +58,6 @@ def _fields(table: bytes) -> Iterator[list[str]]:
 
 async def _read(session: GuestSession, path: bytes) -> bytes:
     """A small file of the box; empty when it is none."""
-    import tarfile
-
     found = await stat_file(session, path, follow_link=True)
     if not found.exists or found.is_directory or found.size_bytes > MAX_TABLE_BYTES:
         return b""
@@ -69,16 +68,12 @@ async def _read(session: GuestSession, path: bytes) -> bytes:
                 stream += chunk
                 if len(stream) > 2 * MAX_TABLE_BYTES:
                     return b""
-        with (
-            parsing(),
-            tarfile.open(fileobj=io.BytesIO(stream), mode="r:", tarinfo=checked_entries()) as archive,
-        ):
-            member = archive.next()
-            file = None if member is None or not member.isreg() else archive.extractfile(member)
-            return b"" if file is None else file.read(MAX_TABLE_BYTES)
+        reader = TarReader(io.BytesIO(stream))
+        entry = reader.next()
+        return reader.whole() if entry is not None and entry.is_file else b""
     except NotFoundError:
         return b""
     except TimeoutError as error:
         raise DeadlineError(f"the box did not send its {os.fsdecode(path)}", operation="cp") from error
-    except tarfile.TarError as error:
+    except TarError as error:
         raise PortalError(f"the box did not send a tar stream: {error}", operation="cp") from error

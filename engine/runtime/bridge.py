@@ -58,7 +58,7 @@ class Bridge:
 
 
 class BridgeReader:
-    """What a thread gets from a bridge, as the file that tarfile reads."""
+    """What a thread gets from a bridge, as the file a tar stream is read from."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
@@ -75,7 +75,7 @@ class BridgeReader:
 
 
 class BridgeWriter:
-    """The file that tarfile writes: small pieces gathered, large chunks sent over a bridge."""
+    """The file a tar stream is written to: small pieces gathered, large chunks sent over a bridge."""
 
     def __init__(self, bridge: Bridge, *, chunk_bytes: int = 256 * 1024) -> None:
         self._bridge = bridge
@@ -86,12 +86,17 @@ class BridgeWriter:
     def tell(self) -> int:
         return self._written
 
-    def write(self, data: bytes) -> int:
-        self._written += len(data)
-        self._gathered += data
-        if len(self._gathered) >= self._chunk_bytes:
+    def write(self, data: bytes | memoryview) -> int:
+        size = len(data)
+        self._written += size
+        if size >= self._chunk_bytes:
             self.flush()
-        return len(data)
+            self._bridge.put(bytes(data))
+        else:
+            self._gathered += data
+            if len(self._gathered) >= self._chunk_bytes:
+                self.flush()
+        return size
 
     def flush(self) -> None:
         if self._gathered:

@@ -38,8 +38,8 @@ from engine.runtime.copy_rules import (
 )
 from engine.runtime.packing import pack
 from engine.runtime.records import get_box
+from engine.runtime.resting import files_of_box
 from engine.runtime.running import session_with
-from engine.runtime.starting import files_of_box
 from engine.runtime.unpacking import Unpacker
 from guest.wire import portal_pb2 as wire
 
@@ -61,7 +61,14 @@ async def copy_in(context: Context, ref: str, source_path: str, box_path: str, o
         def work() -> None:
             with_top = bool(source.name) or kind is TargetKind.MISSING
             try:
-                pack(BridgeWriter(bridge), path, place.name or ".", with_top=with_top, on_bytes=report)
+                pack(
+                    BridgeWriter(bridge),
+                    path,
+                    place.name or ".",
+                    with_top=with_top,
+                    keep_owner=options.keep_owner,
+                    on_bytes=report,
+                )
             finally:
                 bridge.put(b"")
 
@@ -234,6 +241,8 @@ def _open_directory(path: str) -> int:
     try:
         os.makedirs(path, exist_ok=True)
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotDirectoryError(f"{path} is not a directory") from error
     except OSError as error:
         raise storage_error(error, "opening") from error
 

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engine.disks.base import base_key, ensure_base, ensure_base_from_rootfs, find_base
 from engine.disks.release import CAP_BYTES, remove_idle_bases, touch_base, using_bases
@@ -27,9 +26,6 @@ from engine.model import (
 )
 from engine.runtime.assembly import Assembly
 from engine.runtime.context import Context
-
-if TYPE_CHECKING:
-    from engine.disks.build import Wrap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +54,6 @@ async def source_for_spec(context: Context, spec: BoxSpec, policy: PullPolicy) -
             disk = await ensure_base_from_rootfs(
                 context.layout,
                 Path(spec.rootfs),
-                wrap=_wrap_for(spec),
                 size_gb=spec.disk_size_gb or DEFAULT_DISK_SIZE_GB,
                 config=context.config,
                 progress=context.progress,
@@ -110,21 +105,11 @@ async def base_of_box(context: Context, record: BoxRecord) -> RootfsDisk:
             size_gb=size_gb,
             config=context.config,
             progress=context.progress,
-            wrap=_wrap_for(record.spec),
         )
     if is_new:
         await remove_idle_bases(layout, context.store, above_bytes=CAP_BYTES)
     touch_base(disk.base_path)
     return disk
-
-
-def _wrap_for(spec: BoxSpec) -> Wrap | None:
-    """What jails the programs that make a disk: their usual jail (None), or nothing where that was asked for by name."""
-    if spec.security.jailer_enabled:
-        return None
-    from engine.disks.build import no_wrap
-
-    return no_wrap
 
 
 async def pull(

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, TypeVar
 from engine.errors import BoxliteError, InvalidStateError, RpcTransportError
 from engine.model import BoxRecord, BoxStatus, ExecSpec
 from engine.portal.execution import Execution
-from engine.portal.failures import translated
 from engine.portal.session import GuestSession, open_session, ping
 from engine.runtime import running
 from engine.runtime.context import Context
 from engine.runtime.records import get_box
 from engine.runtime.requests import exec_request
-from engine.runtime.starting import files_of_box, started_box
+from engine.runtime.resting import files_of_box
+from engine.runtime.starting import started_box
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAIN_EXECUTION
 
@@ -61,24 +61,25 @@ class BoxLink:
         """
         request = exec_request(spec, secrets.token_hex(16))
         try:
-            session = await self._asked(request)
+            return await self._begun(request)
         except RpcTransportError:
             self._session = None  # repeated over a new connection with the same id, it is the same execution
             try:
-                session = await self._asked(request)
+                return await self._begun(request)
             except BoxliteError as error:
                 raise await self.explain(error, "exec") from error
         except BoxliteError as error:
             raise await self.explain(error, "exec") from error
-        execution = Execution(session, request.execution_id, tty=spec.tty)
-        execution.attach(keep=True)
-        return execution
 
-    async def _asked(self, request: wire.ExecRequest) -> GuestSession:
+    async def _begun(self, request: wire.ExecRequest) -> Execution:
         session = await self._connected("exec", may_start=True)
-        with translated("exec"):
-            await session.exec(request)
-        return session
+        execution = Execution(session, request.execution_id, tty=request.tty)
+        try:
+            await execution.begin(request)
+        except BaseException:
+            await execution.close()
+            raise
+        return execution
 
     async def main(self) -> Execution:
         """The main command of the box, which must run; what it printed last (256 KiB a stream) comes first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from engine.errors import BoxliteError, DeadlineError, InvalidStateError, NotFou
 from engine.fsutil import discard_tree, storage_error, try_lock, write_atomic
 from engine.ids import new_box_id
 from engine.layout import ROOTFS_PREFIX, BoxLayout
-from engine.model import BoxRecord, BoxSpec, BoxState, BoxStatus, utc_now
+from engine.model import BoxRecord, BoxSpec, BoxState, BoxStatus, ListedBox, utc_now
 from engine.process import is_alive
 from engine.runtime.context import Context
 from engine.runtime.directories import make_directories, new_directory, sweep_strays
@@ -28,7 +28,7 @@ SHIM_REMOVES_WITHIN_S = 30.0
 """How long after it is due a box is left to its shim to remove."""
 
 
-def has_process(record: BoxRecord) -> bool:
+def has_process(record: BoxRecord | ListedBox) -> bool:
     """Does the shim on record still run, in this boot of the host?"""
     state = record.state
     return state.boot_id == host.boot_id() and is_alive(state.pid, state.pid_start)
@@ -77,6 +77,17 @@ async def list_boxes(context: Context, *, include_inactive: bool) -> list[BoxRec
     ]
 
 
+async def list_briefly(context: Context, *, include_inactive: bool) -> Sequence[BoxRecord | ListedBox]:
+    """As `list_boxes`, with as much of each box as a list shows; whole records where one has to be set right first."""
+    boxes = await context.store.list_briefly(None if include_inactive else ACTIVE)
+    now = utc_now()
+    if any((box.status.is_active and not has_process(box)) or is_due(box, now) for box in boxes):
+        return await list_boxes(context, include_inactive=include_inactive)
+    if include_inactive:
+        await sweep_strays(context, {box.id for box in boxes})
+    return boxes
+
+
 async def _settled_or_gone(context: Context, record: BoxRecord) -> BoxRecord | None:
     try:
         return await settle(context, record)
@@ -84,7 +95,7 @@ async def _settled_or_gone(context: Context, record: BoxRecord) -> BoxRecord | N
         return None
 
 
-def is_due(record: BoxRecord, now: datetime) -> bool:
+def is_due(record: BoxRecord | ListedBox, now: datetime) -> bool:
     """Should a box that does not run have been removed already? Its shim does that, unless it was killed."""
     finished, after_s = record.state.finished_at, record.spec.auto_delete_s
     if finished is None or record.status not in (BoxStatus.STOPPED, BoxStatus.FAILED):

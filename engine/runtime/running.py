@@ -88,17 +88,30 @@ async def executing(context: Context, record: BoxRecord, spec: ExecSpec) -> Asyn
     """Run a further command. Leaving the context while it runs kills it, unless the spec says detach."""
     async with session_with(context, record, "exec") as session:
         execution = Execution(session, secrets.token_hex(16), tty=spec.tty, stdin=spec.stdin)
+        request = exec_request(spec, execution.id)
         try:
-            with translated("exec"):
-                await session.exec(exec_request(spec, execution.id))
+            if spec.detach:
+                with translated("exec"):
+                    await session.exec(request)
+                yield execution
+                return
+            try:
+                await execution.begin(request)
+            except asyncio.CancelledError:
+                await _kill(execution)
+                raise
             try:
                 yield execution
             finally:
-                if not (spec.detach or execution.released or execution.has_ended):
-                    with contextlib.suppress(BoxliteError):
-                        await asyncio.shield(execution.kill())
+                if not (execution.released or execution.has_ended):
+                    await _kill(execution)
         finally:
             await execution.close()
+
+
+async def _kill(execution: Execution) -> None:
+    with contextlib.suppress(BoxliteError):
+        await asyncio.shield(execution.kill())
 
 
 @contextlib.asynccontextmanager

@@ -12,9 +12,8 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from engine.errors import (
     AlreadyExistsError,
@@ -24,16 +23,21 @@ from engine.errors import (
     UnsupportedError,
 )
 from engine.fsutil import storage_error
-from engine.runtime.tar_entries import MAX_PATH_LENGTH, Attributes, check_entry, checked_entries, parsing
 from engine.shown import printable
+from guest.wire import tar
+from guest.wire.tar import Entry, TarError
+from guest.wire.tarpack import attributes_of_users
+from guest.wire.tarread import Source, TarReader
 
-if TYPE_CHECKING:
-    import tarfile
-
-COPY_BYTES = 256 * 1024
 MAX_PADDING_BYTES = 1024 * 1024
 """What may follow the end of an archive: tar fills up to its block size, usually 10 KiB."""
+MAX_PATH_LENGTH = 4096
+"""PATH_MAX (limits.h): nothing in the box can be called by a longer one."""
+_SMALL_BYTES = 64 * 1024
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOT_KEPT_HERE = (errno.ENOTSUP, errno.EPERM, errno.EINVAL)
+_Parts = tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,75 +63,65 @@ class Unpacker:
         on_bytes: Callable[[int], None],
     ) -> None:
         self._top_fd = top_fd
-        self._wire_name = wire_name
-        self._name = name
+        self._wire_name = os.fsencode(wire_name)
+        self._name = os.fsencode(name)
         self._overwrite = overwrite
         self._keep_owner = keep_owner and os.geteuid() == 0
+        self._keep_rights = keep_owner
         self._mode_mask = 0o7777 if keep_owner else 0o777
         self._on_bytes = on_bytes
-        self._directories: list[tuple[tuple[str, ...], Attributes]] = []
+        self._directories: list[tuple[_Parts, Entry]] = []
+        self._parent: _Parts | None = None
+        self._parent_fd = -1
         self._size_bytes = 0
 
-    def unpack(self, source: Any) -> Unpacked:
+    def unpack(self, source: Source) -> Unpacked:
         """Extract everything. Raises members of BoxliteError only, except BrokenPipeError from `source`."""
-        import tarfile
-
         entries = 0
+        reader = TarReader(source)
         try:
-            with parsing():
-                archive = tarfile.open(  # noqa: SIM115  closed below
-                    fileobj=source, mode="r|", bufsize=COPY_BYTES, tarinfo=checked_entries(), errorlevel=2
-                )
-            with archive:
-                while (member := _next(archive)) is not None:
-                    archive.members = []  # type: ignore[attr-defined]  # it would keep every entry
-                    self._unpack_entry(archive, member)
-                    entries += 1
-            self._drain(source)
-            for parts, attributes in reversed(self._directories):
-                self._finish_directory(parts, attributes)
-        except tarfile.TarError as error:
+            for entry in reader:
+                self._unpack_entry(reader, entry)
+                entries += 1
+            reader.rest(MAX_PADDING_BYTES)  # the box's own report of success comes after it
+            for parts, entry in reversed(self._directories):
+                self._finish_directory(parts, entry)
+        except TarError as error:
             raise PortalError(f"the box did not send a tar stream: {error}") from error
         except BrokenPipeError:
             raise
         except OSError as error:
             raise storage_error(error, "copying to") from error
+        finally:
+            self._leave()
         return Unpacked(entries=entries, size_bytes=self._size_bytes)
 
-    @staticmethod
-    def _drain(source: Any) -> None:
-        """Read the padding; the box's own report of success comes after it."""
-        left = MAX_PADDING_BYTES
-        while chunk := source.read(COPY_BYTES):
-            left -= len(chunk)
-            if left < 0:
-                raise PortalError("the box sent more after the end of the archive")
-
-    def _unpack_entry(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        parts = self._place(member.name)
+    def _unpack_entry(self, reader: TarReader, entry: Entry) -> None:
+        parts = self._place(entry.path)
         if not parts:
-            if not member.isdir():
+            if not entry.is_directory:
                 raise InvalidArgumentError("the source is not a directory")
             return  # the destination itself, which is there
-        shown = _shown(member.name)
-        check_entry(member, shown)
+        if len(entry.link) > MAX_PATH_LENGTH:
+            raise PortalError(f"the box sent a link that leads nowhere: {_shown(entry.path)}")
         try:
-            with self._parent(parts) as parent_fd:
-                self._make(archive, member, parent_fd, parts)
+            self._enter(parts[:-1])
+            self._make(reader, entry, parts)
         except OSError as error:
+            shown = _shown(entry.path)
             if error.errno == errno.ELOOP:
                 raise DeniedError(
                     f"{shown}: a directory on the way to it is a symbolic link on the host, which is not followed"
                 ) from error
-            error.filename = shown
+            error.filename, error.filename2 = shown, None
             raise
 
-    def _place(self, name: str) -> tuple[str, ...]:
+    def _place(self, name: bytes) -> _Parts:
         """Where an entry goes, as components below the top."""
         if len(name) > MAX_PATH_LENGTH:
             raise DeniedError(f"the box sent a path of {len(name)} characters: {_shown(name[:100])}…")
-        parts = tuple(part for part in name.split("/") if part not in ("", "."))
-        if ".." in parts or "\0" in name or name.startswith("/"):
+        parts = tuple(part for part in name.split(b"/") if part not in (b"", b"."))
+        if b".." in parts or name.startswith(b"/"):
             raise DeniedError(f"the box sent an entry that leads out of the destination: {_shown(name)}")
         if self._wire_name:
             if parts[:1] != (self._wire_name,):
@@ -135,11 +129,25 @@ class Unpacker:
             parts = parts[1:]
         return (self._name, *parts) if self._name else parts
 
-    @contextlib.contextmanager
-    def _parent(self, parts: tuple[str, ...]) -> Iterator[int]:
+    # ------------------------------------------------------------ directories
+
+    def _enter(self, parent: _Parts) -> None:
+        """Open an entry's directory, unless it is that of the entry before."""
+        if parent != self._parent:
+            self._leave()
+            self._parent_fd = self._open(parent)
+            self._parent = parent
+
+    def _leave(self) -> None:
+        if self._parent_fd >= 0:
+            os.close(self._parent_fd)
+        self._parent_fd, self._parent = -1, None
+
+    def _open(self, parts: _Parts) -> int:
+        """A directory below the top, by one component after the other, no link followed; made where it is missing."""
         fd = os.dup(self._top_fd)
         try:
-            for part in parts[:-1]:
+            for part in parts:
                 try:
                     below = os.open(part, _DIRECTORY, dir_fd=fd)
                 except FileNotFoundError:
@@ -151,112 +159,131 @@ class Unpacker:
                     raise
                 os.close(fd)
                 fd = below
-            yield fd
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _finish_directory(self, parts: _Parts, entry: Entry) -> None:
+        fd = self._open(parts)
+        try:
+            self._finish(fd, entry)
         finally:
             os.close(fd)
 
-    def _make(
-        self, archive: tarfile.TarFile, member: tarfile.TarInfo, parent_fd: int, parts: tuple[str, ...]
-    ) -> None:
-        name, shown = parts[-1], _shown("/".join(parts))
+    # ------------------------------------------------------------ entries
+
+    def _make(self, reader: TarReader, entry: Entry, parts: _Parts) -> None:
+        name, parent_fd = parts[-1], self._parent_fd
+        if (
+            entry.is_file
+            and entry.regions is None
+            and entry.size <= _SMALL_BYTES
+            and self._make_small(reader, entry, name)
+        ):
+            return
         there = _mode_of(name, parent_fd)
-        if member.isdir():
+        if entry.is_directory:
             if there is None:
                 os.mkdir(name, 0o700, dir_fd=parent_fd)
-                self._directories.append((parts, Attributes.of(member)))
+                self._directories.append((parts, entry))
             elif not stat.S_ISDIR(there):
-                raise InvalidArgumentError(f"{shown}: a directory does not replace what is not one")
+                raise InvalidArgumentError(
+                    f"{_shown_parts(parts)}: a directory does not replace what is not one"
+                )
             return  # one that was there keeps its mode and owner
         if there is not None and stat.S_ISDIR(there):
-            raise InvalidArgumentError(f"{shown}: only a directory replaces a directory")
+            raise InvalidArgumentError(f"{_shown_parts(parts)}: only a directory replaces a directory")
         if there is not None and not self._overwrite:
-            raise AlreadyExistsError(f"{shown} is there already")
-        temporary = f".{secrets.token_hex(8)}.boxlite"
+            raise AlreadyExistsError(f"{_shown_parts(parts)} is there already")
+        temporary = b".%s.boxlite" % secrets.token_hex(8).encode()
         try:
-            self._make_in_place(archive, member, parent_fd, temporary, shown)
+            self._make_in_place(reader, entry, temporary, parts)
             os.rename(temporary, name, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=parent_fd)
             raise
 
-    def _make_in_place(
-        self, archive: tarfile.TarFile, member: tarfile.TarInfo, parent_fd: int, name: str, shown: str
-    ) -> None:
-        if member.issym():
-            os.symlink(member.linkname, name, dir_fd=parent_fd)
-            if self._keep_owner:
-                os.chown(name, member.uid, member.gid, dir_fd=parent_fd, follow_symlinks=False)
-            os.utime(name, (member.mtime, member.mtime), dir_fd=parent_fd, follow_symlinks=False)
-        elif member.islnk():
-            other = self._place(member.linkname)
-            with self._parent(other) as other_fd:
-                os.link(other[-1], name, src_dir_fd=other_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
-        elif member.isfifo():
-            os.mkfifo(name, member.mode & 0o777, dir_fd=parent_fd)
-        elif member.isreg() and not member.issparse():
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(name, flags, 0o600, dir_fd=parent_fd)
+    def _make_small(self, reader: TarReader, entry: Entry, name: bytes) -> bool:
+        """A small file where nothing is, in one go; False when something is there."""
+        try:
+            fd = os.open(name, _NEW, 0o600, dir_fd=self._parent_fd)
+        except FileExistsError:
+            return False
+        try:
+            self._write(fd, reader, entry)
+        except BaseException:
+            os.unlink(name, dir_fd=self._parent_fd)
+            raise
+        finally:
+            os.close(fd)
+        return True
+
+    def _make_in_place(self, reader: TarReader, entry: Entry, name: bytes, parts: _Parts) -> None:
+        parent_fd = self._parent_fd
+        if entry.is_file:
+            fd = os.open(name, _NEW, 0o600, dir_fd=parent_fd)
             try:
-                self._write(fd, archive, member)
-                self._finish(fd, Attributes.of(member))
+                self._write(fd, reader, entry)
             finally:
                 os.close(fd)
+        elif entry.kind == tar.SYMLINK:
+            os.symlink(entry.link, name, dir_fd=parent_fd)
+            if self._keep_owner:
+                os.chown(name, entry.uid, entry.gid, dir_fd=parent_fd, follow_symlinks=False)
+            os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent_fd, follow_symlinks=False)
+        elif entry.kind == tar.HARDLINK:
+            first = self._place(entry.link)
+            other_fd = self._open(first[:-1])
+            try:
+                os.link(first[-1], name, src_dir_fd=other_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
+            finally:
+                os.close(other_fd)
+        elif entry.kind == tar.FIFO:
+            os.mkfifo(name, entry.mode & 0o777, dir_fd=parent_fd)
         else:
             raise UnsupportedError(
-                f"{shown} is a device, or of a kind unknown here: not made on the host",
+                f"{_shown_parts(parts)} is a device, or of a kind unknown here: not made on the host",
                 hint="copy what is beside it, or write a tar archive: boxlite cp BOX:PATH -",
             )
 
-    def _write(self, fd: int, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        file = archive.extractfile(member)
-        assert file is not None
-        left = member.size
-        while left:
-            chunk = file.read(min(left, COPY_BYTES))
-            if not chunk:
-                raise PortalError("the stream from the box ended early")
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(fd, view) :]
-            left -= len(chunk)
-            self._size_bytes += len(chunk)
-            self._on_bytes(self._size_bytes)
+    def _write(self, fd: int, reader: TarReader, entry: Entry) -> None:
+        reader.copy_to(fd, entry, self._took)
+        self._finish(fd, entry)
 
-    def _finish_directory(self, parts: tuple[str, ...], attributes: Attributes) -> None:
-        with self._parent(parts) as parent_fd:
-            fd = os.open(parts[-1], _DIRECTORY, dir_fd=parent_fd)
-            try:
-                self._finish(fd, attributes)
-            finally:
-                os.close(fd)
+    def _took(self, count: int) -> None:
+        self._size_bytes += count
+        self._on_bytes(self._size_bytes)
 
-    def _finish(self, fd: int, attributes: Attributes) -> None:
-        """Owner, mode, user attributes and times of a file or directory of ours that is open."""
+    def _finish(self, fd: int, entry: Entry) -> None:
+        """Owner, mode, attributes and times of a file or directory of ours that is open. Owners come first: chown(2) clears
+        set-id bits and capabilities. What the target cannot hold is left out."""
         if self._keep_owner:
-            os.fchown(fd, attributes.uid, attributes.gid)
-        os.fchmod(fd, attributes.mode & self._mode_mask)
-        for key, value in attributes.xattrs:
-            try:
-                os.setxattr(fd, key, value)
-            except OSError as error:
-                if error.errno != errno.ENOTSUP:  # what the target cannot hold is left out
-                    raise
-        os.utime(fd, (attributes.mtime, attributes.mtime))
+            os.fchown(fd, entry.uid, entry.gid)
+        os.fchmod(fd, entry.mode & self._mode_mask)
+        for key, value in entry.xattrs:
+            attribute = os.fsdecode(key)
+            if self._keep_rights or attributes_of_users(attribute):
+                try:
+                    os.setxattr(fd, attribute, value)
+                except OSError as error:
+                    if error.errno not in _NOT_KEPT_HERE:
+                        raise
+        os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
 
 
-def _next(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
-    with parsing():
-        return archive.next()
-
-
-def _mode_of(name: str, parent_fd: int) -> int | None:
+def _mode_of(name: bytes, parent_fd: int) -> int | None:
     try:
         return os.lstat(name, dir_fd=parent_fd).st_mode
     except FileNotFoundError:
         return None
 
 
-def _shown(name: str) -> str:
+def _shown(name: bytes) -> str:
     """A name from the box as it may be shown."""
-    return printable(name, 500)
+    return printable(os.fsdecode(name), 500)
+
+
+def _shown_parts(parts: _Parts) -> str:
+    return _shown(b"/".join(parts))

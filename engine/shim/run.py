@@ -59,14 +59,17 @@ class Run:
         box: BoxLayout,
         *,
         on_activity: Callable[[], None],
+        on_ending: Callable[[], None] = lambda: None,
         on_full_disk: Callable[[], None] = lambda: None,
         on_denial: Callable[[dict[str, str]], None] = lambda _: None,
     ) -> None:
-        """`on_full_disk` is called when QEMU has halted the machine because a write to its disk found no space on the
-        host. Nothing is lost by that: the write is done again when the machine continues."""
+        """`on_ending` is called when the main command has ended, whose disk is then still to be written; `on_full_disk` when
+        QEMU has halted the machine because a write to its disk found no space on the host. Nothing is lost by that: the
+        write is done again when the machine continues."""
         self._plan = plan
         self._box = box
         self._on_activity = on_activity
+        self._on_ending = on_ending
         self._on_full_disk = on_full_disk
         self._on_denial = on_denial
         loop = asyncio.get_running_loop()
@@ -313,6 +316,7 @@ class Run:
                     self._ready.set_result(None)
                 case "exit" if not self._exited.done():
                     self._exited.set_result(event)
+                    self._on_ending()
                     asyncio.get_running_loop().call_later(
                         HALT_TIMEOUT_S, self._end, "its disk was not written back in time"
                     )

@@ -59,7 +59,7 @@ class Supervisor:
         self._background: list[asyncio.Task[None]] = []
         self._denials: asyncio.Queue[dict[str, str]] = asyncio.Queue()
         self._denial_writer: asyncio.Task[None] | None = None
-        self._store: BoxStore | None = None
+        self._record_opening: asyncio.Task[BoxStore] | None = None
 
     async def live(self) -> None:
         loop = asyncio.get_running_loop()
@@ -89,6 +89,7 @@ class Supervisor:
             self.plan,
             self.box,
             on_activity=self._deadlines.note_activity,
+            on_ending=self._open_record,
             on_full_disk=self._begin_waiting_for_space,
             on_denial=self._note_denial,
         )
@@ -98,10 +99,8 @@ class Supervisor:
         try:
             await self.run.launch(self._head_start)
             self._say({"machine": self.run.pid})
-            if (
-                self.plan.attached
-            ):  # somebody will wait for the record: load what it takes beside the machine's start
-                self._background.append(asyncio.create_task(self._open_record()))
+            if self.plan.attached:
+                self._open_record()
             ending = await self.run.over()
             await self._let_starter_collect(ending)
             return ending
@@ -299,6 +298,7 @@ class Supervisor:
         if not self._verdict.done():
             self.run.abort(reason, None)
             return
+        self._open_record()
         if self._paused:
             self._background.append(asyncio.create_task(self._continue()))
         self.run.begin_stop(
@@ -307,14 +307,24 @@ class Supervisor:
             grace_s=self.plan.stop_timeout_s if grace_s is None else grace_s,
         )
 
-    async def _open_record(self) -> None:
+    def _open_record(self) -> None:
+        """Load what it takes to write the end down, while the machine is at work: somebody will wait for it. A box that runs
+        for long does without until then."""
+        if self._record_opening is None:
+            self._record_opening = asyncio.create_task(self._opened_record())
+
+    async def _opened_record(self) -> BoxStore:
         record = await asyncio.to_thread(importlib.import_module, "engine.shim.record")
-        self._store = await record.open_record(self.layout)
+        return await record.open_record(self.layout)  # type: ignore[no-any-return]
 
     async def _record(self, ending: Ending) -> None:
-        from engine.shim.record import record_ending  # a box that runs for long does without it until now
+        store = None
+        if self._record_opening is not None:
+            with contextlib.suppress(BoxliteError):  # opened again, that will say what is wrong
+                store = await self._record_opening
+        from engine.shim.record import record_ending
 
-        finished_at = await record_ending(self.layout, self.plan, ending, store=self._store)
+        finished_at = await record_ending(self.layout, self.plan, ending, store=store)
         if self.plan.auto_delete_s and finished_at is not None:
             from engine.shim.lifeline import start_expiry
             from engine.store.documents import to_microseconds

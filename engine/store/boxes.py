@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Self
 from engine.errors import AlreadyExistsError, InvalidArgumentError, InvalidStateError, NotFoundError
 from engine.events import BoxEvent, EventKind, kind_of_transition
 from engine.layout import Layout
-from engine.model import BoxRecord, BoxStatus, check_transition, utc_now
+from engine.model import BoxRecord, BoxStatus, ListedBox, check_transition, utc_now
 from engine.names import check_name, did_you_mean, made_up_name
 from engine.store import documents, eventlog
 from engine.store.database import BUSY_TIMEOUT_S, Database
+from engine.store.rows import select_listed, select_records
 from engine.store.schema import ACTIVE_CONDITION, ACTIVE_STATUSES
 
 if TYPE_CHECKING:
     from aiosqlite import Connection
 
-_SELECT = "SELECT id, name, created_us, manifest_digest, config_digest, spec, state FROM boxes"
 _CANDIDATES_SHOWN = 5
 
 
@@ -54,7 +54,7 @@ class BoxStore:
         """Raises AlreadyExistsError when the name or id is taken; of two at the same moment one wins."""
         check_name(record.name)
         async with self._database.writing() as connection:
-            taken = await _select(connection, "name = ? OR id = ?", (record.name, record.id))
+            taken = await select_records(connection, "name = ? OR id = ?", (record.name, record.id))
             if taken:
                 raise _name_taken(record.name, taken[0])
             await _insert(connection, record)
@@ -64,7 +64,7 @@ class BoxStore:
         async with self._database.writing() as connection:
             attempt = 0
             named = replace(record, name=made_up_name())
-            while await _select(connection, "name = ?", (named.name,)):
+            while await select_records(connection, "name = ?", (named.name,)):
                 attempt += 1
                 named = replace(record, name=made_up_name(attempt))
             await _insert(connection, named)
@@ -80,10 +80,10 @@ class BoxStore:
         if not ref:
             raise InvalidArgumentError("the name of the box is empty")
         async with self._database.reading() as connection:
-            exact = await _select(connection, "id = ? OR name = ?", (ref, ref))
+            exact = await select_records(connection, "id = ? OR name = ?", (ref, ref))
             if exact:
                 return next((record for record in exact if record.id == ref), exact[0])
-            begins = await _select(connection, "id >= ? AND id < ?", (ref, f"{ref}\U0010ffff"))
+            begins = await select_records(connection, "id >= ? AND id < ?", (ref, f"{ref}\U0010ffff"))
         if len(begins) > 1:
             shown = ", ".join(f"{record.id} ({record.name})" for record in begins[:_CANDIDATES_SHOWN])
             more = len(begins) - _CANDIDATES_SHOWN
@@ -106,13 +106,13 @@ class BoxStore:
 
     async def list(self, statuses: Collection[BoxStatus] | None = None) -> list[BoxRecord]:
         """Newest first; with `statuses` only those. Active ones are found without looking at the others."""
-        condition, values = "TRUE", tuple(status.value for status in statuses or ())
-        if statuses is not None:
-            condition = f"status IN ({', '.join('?' * len(values))})"
-            if ACTIVE_STATUSES.issuperset(statuses):
-                condition += f" AND {ACTIVE_CONDITION}"
         async with self._database.reading() as connection:
-            return await _select(connection, condition, values)
+            return await select_records(connection, *_in_statuses(statuses))
+
+    async def list_briefly(self, statuses: Collection[BoxStatus] | None = None) -> Sequence[ListedBox]:
+        """As `list`, with the part of each that a list shows."""
+        async with self._database.reading() as connection:
+            return await select_listed(connection, *_in_statuses(statuses))
 
     async def ids(self) -> set[str]:
         """The ids of all boxes there are."""
@@ -184,7 +184,7 @@ class BoxStore:
         check_name(new_name)
         async with self._database.writing() as connection:
             record = await _get(connection, box_id)
-            taken = await _select(connection, "name = ?", (new_name,))
+            taken = await select_records(connection, "name = ?", (new_name,))
             if taken:
                 raise _name_taken(new_name, taken[0])
             return await _write(
@@ -238,26 +238,18 @@ class BoxStore:
             return await eventlog.last_cursor(connection)
 
 
-async def _select(connection: Connection, condition: str, values: tuple[str, ...]) -> list[BoxRecord]:
-    rows = await connection.execute_fetchall(
-        f"{_SELECT} WHERE {condition} ORDER BY created_us DESC, sequence DESC", values
-    )
-    return [
-        BoxRecord(
-            id=row[0],
-            name=row[1],
-            created_at=documents.from_microseconds(row[2]),
-            manifest_digest=row[3],
-            config_digest=row[4],
-            spec=documents.decode_spec(row[5], box=row[1]),
-            state=documents.decode_state(row[6], box=row[1]),
-        )
-        for row in rows
-    ]
+def _in_statuses(statuses: Collection[BoxStatus] | None) -> tuple[str, tuple[str, ...]]:
+    """A condition and its values."""
+    if statuses is None:
+        return "TRUE", ()
+    condition = f"status IN ({', '.join('?' * len(statuses))})"
+    if ACTIVE_STATUSES.issuperset(statuses):
+        condition += f" AND {ACTIVE_CONDITION}"
+    return condition, tuple(status.value for status in statuses)
 
 
 async def _get(connection: Connection, box_id: str) -> BoxRecord:
-    records = await _select(connection, "id = ?", (box_id,))
+    records = await select_records(connection, "id = ?", (box_id,))
     if not records:
         raise _no_such_box(box_id)
     return records[0]

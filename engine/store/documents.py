@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from engine.errors import MetadataError
-from engine.model import SPEC_SCHEMA, BoxSpec, BoxState
+from engine.model import SPEC_SCHEMA, BoxSpec, BoxState, ListedSpec
 
 T = TypeVar("T")
 SPECS_KEPT = 256
@@ -27,7 +27,7 @@ def from_microseconds(value: int) -> datetime:
 def _decoders() -> dict[type[Any], Any]:
     import msgspec
 
-    return {kind: msgspec.json.Decoder(kind) for kind in (BoxSpec, BoxState)}
+    return {kind: msgspec.json.Decoder(kind) for kind in (BoxSpec, BoxState, ListedSpec)}
 
 
 def encode(value: object) -> str:
@@ -39,13 +39,24 @@ def encode(value: object) -> str:
 def decode_spec(text: str, *, box: str) -> BoxSpec:
     """Raises MetadataError for a document that is broken or of a newer schema."""
     spec = _decode(_decode_spec, text, box=box, what="spec")
-    if spec.schema > SPEC_SCHEMA:
+    _check_schema(spec.schema, box)
+    return spec
+
+
+def decode_listed_spec(text: str, *, box: str) -> ListedSpec:
+    """The part of a spec that a list needs. Raises as `decode_spec`."""
+    spec: ListedSpec = _decode(_decoders()[ListedSpec].decode, text, box=box, what="spec")
+    _check_schema(spec.schema, box)
+    return spec
+
+
+def _check_schema(schema: int, box: str) -> None:
+    if schema > SPEC_SCHEMA:
         raise MetadataError(
-            f"its spec has schema {spec.schema}; this boxlite reads up to {SPEC_SCHEMA}",
+            f"its spec has schema {schema}; this boxlite reads up to {SPEC_SCHEMA}",
             hint="a newer boxlite made this box: use that version",
             box=box,
         )
-    return spec
 
 
 @functools.lru_cache(maxsize=SPECS_KEPT)

@@ -112,6 +112,10 @@ def _memory(spec: VmSpec) -> str:
 
 
 def _kernel(spec: VmSpec) -> tuple[str, ...]:
+    """None for a machine that is restored, whose memory holds its kernel: QEMU would read both files (20 MB) into its own
+    memory for a boot that never comes, and keep the kernel there."""
+    if spec.template is not None:
+        return ()
     words = (f"console={spec.shape.console}", *KERNEL_ARGS, *spec.kernel_args)
     return (
         "-kernel", spec.guest.kernel_path,

@@ -30,10 +30,9 @@ def machine_jail(
     """The jail of one machine. `identity`: who it becomes, see `claim_identity`."""
     grants: list[Grant] = list(program_grants(binary))
     grants += [read(path, optional=True) for path in FIRMWARE_DIRS]
-    grants += [
-        read(path, shared=True)
-        for path in (spec.guest.kernel_path, spec.guest.initramfs_path, spec.guest.root_path)
-    ]
+    grants.append(read(spec.guest.root_path, shared=True))
+    if spec.template is None:
+        grants += [read(path, shared=True) for path in (spec.guest.kernel_path, spec.guest.initramfs_path)]
     inside = share_inside(spec, security)
     grants.append(read(spec.share_path, target=inside, shared=True))
     for share in spec.shares:

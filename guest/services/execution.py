@@ -12,14 +12,15 @@ from grpclib.server import Stream
 
 from guest.container import Container
 from guest.errors import GuestError
+from guest.execution import Execution
 from guest.lanes import Lanes
 from guest.requests import ExecutionRequest
 from guest.services.calls import streaming, unary
 from guest.services.outlet import Outlet
 from guest.services.requests import exit_status
-from guest.sessions import Execution, Sessions
+from guest.sessions import Sessions
 from guest.wire import portal_pb2 as pb
-from guest.wire.constants import MAIN_EXECUTION
+from guest.wire.constants import MAIN_EXECUTION, RUNS_METADATA
 
 _SERVICE = "/boxlite.v1.Execution/"
 _ON_ITS_WAY_S = 30.0
@@ -44,6 +45,7 @@ class ExecutionService:
     def __mapping__(self) -> dict[str, Handler]:
         return {
             f"{_SERVICE}Exec": unary(self.exec, pb.ExecRequest, pb.ExecReply),
+            f"{_SERVICE}Run": streaming(self.run, Cardinality.UNARY_STREAM, pb.RunRequest, pb.Output),
             f"{_SERVICE}Attach": streaming(
                 self.attach, Cardinality.UNARY_STREAM, pb.AttachRequest, pb.Output
             ),
@@ -57,6 +59,10 @@ class ExecutionService:
         }
 
     async def exec(self, request: pb.ExecRequest) -> pb.ExecReply:
+        execution = await self._begin(request)
+        return pb.ExecReply(pid=execution.pid)
+
+    async def _begin(self, request: pb.ExecRequest) -> Execution:
         if not request.background:
             self._activity()
         if not request.execution_id or not request.argv:
@@ -77,13 +83,14 @@ class ExecutionService:
             background=request.background,
         )
         try:
-            execution = await self._container.execute(wanted)
+            # A client that goes away now must not leave half a command.
+            execution = await asyncio.shield(asyncio.ensure_future(self._container.execute(wanted)))
         except GuestError as error:
             self._sessions.refuse(request.execution_id, error)
             raise
         if not execution.background:
             self._report_while_running(execution)
-        return pb.ExecReply(pid=execution.pid)
+        return execution
 
     def _report_while_running(self, execution: Execution) -> None:
         """A box in which a command of exec runs is in use, however quiet it is."""
@@ -104,21 +111,33 @@ class ExecutionService:
         if request is None:
             return
         execution = await self._execution(request.execution_id)
-        offsets = (request.stdout_offset, request.stderr_offset)
+        # The client learns at once that it is attached, also when nothing is ever printed.
+        await stream.send_initial_metadata()
+        await self._follow(stream, execution, (request.stdout_offset, request.stderr_offset), request.lane)
+
+    async def run(self, stream: Stream[Any, Any]) -> None:
+        request = await stream.recv_message()
+        if request is None:
+            return
+        execution = await self._begin(request.command)
+        await stream.send_initial_metadata(metadata={RUNS_METADATA: "1"})
+        await self._follow(stream, execution, (0, 0), request.lane)
+
+    async def _follow(
+        self, stream: Stream[Any, Any], execution: Execution, offsets: tuple[int, int], ticket: bytes
+    ) -> None:
+        """Send both outputs from these offsets on, then the end."""
         readers = [output.attach(offset) for output, offset in zip(execution.outputs, offsets, strict=True)]
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(execution.client())
-            # The client learns at once that it is attached, also when nothing is ever printed.
-            await stream.send_initial_metadata()
-            outlet = Outlet(stream, lambda: self._lanes.find(request.lane))
+            outlet = Outlet(stream, lambda: self._lanes.find(ticket), execution.ending)
             stack.callback(outlet.close)
             tasks = [
                 asyncio.create_task(outlet.forward(number, reader)) for number, reader in enumerate(readers)
             ]
             try:
                 await asyncio.gather(*tasks)
-                ending = await asyncio.shield(execution.ending)
-                await stream.send_message(pb.Output(status=exit_status(ending)))
+                await outlet.finish()
             finally:
                 for task in tasks:
                     task.cancel()

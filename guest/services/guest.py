@@ -93,17 +93,17 @@ class GuestService:
         return pb.ShutdownReply()
 
     async def quiesce(self, _: pb.QuiesceRequest) -> pb.QuiesceReply:
-        return pb.QuiesceReply(frozen_count=self._container.quiesce())
+        return pb.QuiesceReply(frozen_count=self._container.disk.quiesce())
 
     async def thaw(self, _: pb.ThawRequest) -> pb.ThawReply:
-        return pb.ThawReply(thawed_count=self._container.thaw())
+        return pb.ThawReply(thawed_count=self._container.disk.thaw())
 
     async def metrics(self, _: pb.MetricsRequest) -> pb.MetricsReply:
         cgroup = self._container.cgroup
-        used, size = self._container.disk_usage()
+        used, size = self._container.disk.usage()
         received, sent = _network_bytes()
         connections, errors = _tcp()
-        read, written = _block_bytes(self._container.disk)
+        read, written = _block_bytes(self._container.disk.device)
         return pb.MetricsReply(
             cpu_usage_us=cgroup.read_fields("cpu.stat").get("usage_usec", 0),
             memory_bytes=cgroup.read_number("memory.current"),

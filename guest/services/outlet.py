@@ -8,19 +8,26 @@ from typing import Any
 
 from grpclib.server import Stream
 
+from guest.execution import Ending
 from guest.lanes import Lane
+from guest.services.requests import exit_status
 from guest.streams import Chunk, Reader
 from guest.wire import portal_pb2 as pb
 
+_TOGETHER_S = 0.02
 _STREAMS = (pb.Output.STDOUT, pb.Output.STDERR)
 
 
 class Outlet:
-    """`find_lane` gives the client's lane once it is open."""
+    """`find_lane` gives the client's lane once it is open; `ending` is done when the command has ended."""
 
-    def __init__(self, stream: Stream[Any, Any], find_lane: Callable[[], Lane | None]) -> None:
+    def __init__(
+        self, stream: Stream[Any, Any], find_lane: Callable[[], Lane | None], ending: asyncio.Future[Ending]
+    ) -> None:
         self._stream = stream
         self._find_lane = find_lane
+        self._ending = ending
+        self._ends: list[pb.Output.End] = []
         self._lane: Lane | None = None
         # A message that does not fit into the window is sent in parts: another must not come between them.
         self._turn = asyncio.Lock()
@@ -29,11 +36,25 @@ class Outlet:
         """Send output stream `number` to its end, at the client's speed."""
         while True:
             chunk = await reader.next()
+            if chunk.end and self._lane is None and await self._ends_now():
+                self._ends.append(pb.Output.End(stream=_STREAMS[number], offset=chunk.offset))
+                return
             async with self._turn:
                 await self._send(number, chunk)
             reader.consumed(chunk)
             if chunk.end:
                 return
+
+    async def _ends_now(self) -> bool:
+        """A stream usually ends because its command does: one message then tells both."""
+        if not self._ending.done():
+            await asyncio.wait((self._ending,), timeout=_TOGETHER_S)
+        return self._ending.done()
+
+    async def finish(self) -> None:
+        """After both streams: how the command ended."""
+        ending = await asyncio.shield(self._ending)
+        await self._stream.send_message(pb.Output(status=exit_status(ending), ends=self._ends))
 
     async def _send(self, number: int, chunk: Chunk) -> None:
         if self._lane is None:

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 
 from guest.container import Container
 from guest.errors import GuestError
+from guest.execution import Ending
 from guest.oci import BindMount, TmpfsMount
 from guest.requests import ContainerRequest
-from guest.sessions import Ending
 from guest.wire import portal_pb2 as pb
 
 

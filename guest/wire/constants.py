@@ -1,10 +1,11 @@
 """What both sides of the portal must agree on besides the messages.
 
 Preamble of a connection (before HTTP/2): the client sends HELLO_MAGIC, then NONCE_BYTES random bytes. The agent answers
-REPLY_MAGIC and the same bytes. The client drops whatever comes before its own answer: it may be left over from an
-earlier client of the port, which QEMU serves one at a time. A client that gets no answer sends FLUSH_BYTES zero
-bytes (longer than any HTTP/2 frame, so that an agent in the middle of a dead client's frame gets out of it) and the
-hello again.
+REPLY_MAGIC and the same bytes. The client drops whatever comes before its own answer: it may be left over from an earlier
+client of the port, which QEMU serves one at a time. A magic taken for a frame is one that cannot be, however much of it has
+come (HTTP/2: settings of a stream; a lane: stream 255): an agent that has not seen the last client go learns it at once.
+A client that gets no answer, or knows that the last one was killed, sends FLUSH_BYTES zero bytes first (longer than any HTTP/2
+frame, so that an agent in the middle of a dead client's frame gets out of it).
 
 Events port, one JSON object a line of at most MAX_EVENT_BYTES. Agent → shim:
     {"event": "ready"}                                        the agent listens
@@ -51,9 +52,9 @@ BOX_MTU = 65520
 """What the interface of a template has already: a box with the same only changes its hardware address."""
 
 NONCE_BYTES = 16
-HELLO_MAGIC = b"\x00BOXLITE-HELLO-1\x00"
+HELLO_MAGIC = b"\xff\xff\xff\x04BOXLITE-HELLO\x00"
 REPLY_MAGIC = b"\x00BOXLITE-REPLY-1\x00"
-LANE_MAGIC = b"\x00BOXLITE-LANE-1\x00\x00"
+LANE_MAGIC = b"\xff\xff\xff\xff\xffBOXLITE-LANE\x00"
 TICKET_BYTES = 16
 LANE_HEADER = struct.Struct(">BI")
 LANE_FRAME_BYTES = 1024 * 1024
@@ -71,4 +72,5 @@ OUTPUT_FRAME_BYTES = 64 * 1024
 
 MAIN_EXECUTION = "main"
 ERROR_TRAILER = "boxlite-error-bin"
+RUNS_METADATA = "boxlite-runs"
 DRAIN_S = 2.0

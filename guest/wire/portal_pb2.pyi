@@ -450,10 +450,18 @@ class Network(_message.Message):
     def __init__(self, mac: _Optional[str] = ..., address: _Optional[str] = ..., gateway: _Optional[str] = ..., address6: _Optional[str] = ..., gateway6: _Optional[str] = ..., mtu: _Optional[int] = ..., redirect: bool = ..., announce: bool = ...) -> None: ...
 
 class Output(_message.Message):
-    __slots__ = ["data", "end", "offset", "on_lane", "status", "stream"]
+    __slots__ = ["data", "end", "ends", "offset", "on_lane", "status", "stream"]
     class Stream(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
+    class End(_message.Message):
+        __slots__ = ["offset", "stream"]
+        OFFSET_FIELD_NUMBER: _ClassVar[int]
+        STREAM_FIELD_NUMBER: _ClassVar[int]
+        offset: int
+        stream: Output.Stream
+        def __init__(self, stream: _Optional[_Union[Output.Stream, str]] = ..., offset: _Optional[int] = ...) -> None: ...
     DATA_FIELD_NUMBER: _ClassVar[int]
+    ENDS_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     ON_LANE_FIELD_NUMBER: _ClassVar[int]
@@ -463,11 +471,12 @@ class Output(_message.Message):
     STREAM_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     end: bool
+    ends: _containers.RepeatedCompositeFieldContainer[Output.End]
     offset: int
     on_lane: bool
     status: ExitStatus
     stream: Output.Stream
-    def __init__(self, stream: _Optional[_Union[Output.Stream, str]] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., end: bool = ..., on_lane: bool = ..., status: _Optional[_Union[ExitStatus, _Mapping]] = ...) -> None: ...
+    def __init__(self, stream: _Optional[_Union[Output.Stream, str]] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., end: bool = ..., on_lane: bool = ..., status: _Optional[_Union[ExitStatus, _Mapping]] = ..., ends: _Optional[_Iterable[_Union[Output.End, _Mapping]]] = ...) -> None: ...
 
 class PingReply(_message.Message):
     __slots__ = ["uptime_ms", "version"]
@@ -514,6 +523,14 @@ class ResizeRequest(_message.Message):
     execution_id: str
     size: TerminalSize
     def __init__(self, execution_id: _Optional[str] = ..., size: _Optional[_Union[TerminalSize, _Mapping]] = ...) -> None: ...
+
+class RunRequest(_message.Message):
+    __slots__ = ["command", "lane"]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    command: ExecRequest
+    lane: bytes
+    def __init__(self, command: _Optional[_Union[ExecRequest, _Mapping]] = ..., lane: _Optional[bytes] = ...) -> None: ...
 
 class Session(_message.Message):
     __slots__ = ["argv", "attached", "execution_id", "pid", "processes", "running", "started_ns", "status", "stdin", "tty"]

@@ -1,6 +1,6 @@
 """A stage for the attacker: a home with another's box, a victim process, and QEMU's own jail with the attacker in it.
 
-    python -m tests.framework.attack_stage DIRECTORY [machine | passt | gateway | disk-tool]
+    python -m tests.framework.attack_stage DIRECTORY machine | passt | gateway
 
 Run as root and as an ordinary user: what differs is only who runs it. Prints the attacker's lines.
 """
@@ -20,7 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine import host
-from engine.disks.tooljail import tool_jail
 from engine.jailer.grants import Jail, read
 from engine.jailer.programs import program_grants
 from engine.jailer.room import jailed
@@ -89,11 +88,7 @@ def jail_of(place: str, home: Path) -> Jail:
         return machine_jail(spec, security, host.qemu_binary(), identity=identity)
     if place == "gateway":
         return gateway_jail(BoxLayout(home / "boxes/own"), enabled=True, ca_file=None)
-    if place == "passt":
-        return passt_jail(get_program("passt"), identity=identity)
-    work = home / "tmp/work"
-    work.mkdir(parents=True)
-    return tool_jail(get_program("mke2fs"), [work], identity=identity)
+    return passt_jail(get_program("passt"), identity=identity)
 
 
 def jail_of_attacker(place: str, home: Path, stage_path: Path) -> Jail:

@@ -20,7 +20,7 @@ from guest.ports import PortalPort, PortPoller
 from guest.services.calls import unary
 from guest.warmup import PairChannel, say_hello
 from guest.wire import portal_pb2 as pb
-from guest.wire.constants import ERROR_TRAILER, FLUSH_BYTES, HELLO_MAGIC, NONCE_BYTES
+from guest.wire.constants import ERROR_TRAILER, FLUSH_BYTES, HELLO_MAGIC, NONCE_BYTES, REPLY_MAGIC
 
 
 class _Echo:
@@ -52,6 +52,16 @@ def _served_port() -> Iterator[tuple[PortalPort, socket.socket]]:
         theirs.close()
 
 
+async def _hello_answered(connected: socket.socket) -> None:
+    """Say hello and wait for the answer, whatever comes before it."""
+    loop = asyncio.get_running_loop()
+    nonce = os.urandom(NONCE_BYTES)
+    await loop.sock_sendall(connected, HELLO_MAGIC + nonce)
+    received = b""
+    while REPLY_MAGIC + nonce not in received:
+        received += await asyncio.wait_for(loop.sock_recv(connected, 65536), 5)
+
+
 @asynccontextmanager
 async def _client(connected: socket.socket) -> AsyncIterator[UnaryUnaryMethod[Any, Any]]:
     await asyncio.wait_for(say_hello(connected), 5)
@@ -76,6 +86,17 @@ async def test_portal_port_leftovers_before_the_hello_are_dropped() -> None:
         )
         async with _client(ours) as call:
             assert (await call(pb.InitRequest(box_id="b"))).box_id == "b"
+
+
+async def test_portal_port_next_client_is_answered_though_the_last_one_was_not_seen_to_go() -> None:
+    with _served_port() as (_, ours):
+        again = ours.dup()
+        async with _client(ours) as call:
+            await call(pb.InitRequest(box_id="b"))
+        begun = asyncio.get_running_loop().time()
+        await _hello_answered(again)
+        assert asyncio.get_running_loop().time() - begun < 0.4
+        again.close()
 
 
 async def test_portal_port_dead_client_in_the_middle_of_a_frame_is_flushed_out() -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from guest.cgroups import Cgroup
 from guest.errors import GuestError
-from guest.sessions import Execution, Pipes, Sessions
+from guest.execution import Execution
+from guest.pipes import Pipes
+from guest.sessions import Sessions
 
 
 async def _run(execution: Execution, *argv: str) -> asyncio.subprocess.Process:

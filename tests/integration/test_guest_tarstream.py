@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from guest.tarstream import ExtractOptions, extract_tar, write_tar
+from guest.tarstream import ExtractOptions, extract_tar
+from guest.wire.tarpack import TreePacker
 
 KEEP = ExtractOptions(owner=(os.getuid(), os.getgid()))
 
@@ -101,7 +102,9 @@ def test_write_tar_extract_tar_round_trip_keeps_the_tree(tmp_path: Path) -> None
     os.mkfifo(source / "fifo")
     stream = io.BytesIO()
 
-    write_tar(stream, os.fsencode(source), b"copy")
+    packer = TreePacker(stream)
+    packer.pack(os.fsencode(source), b"copy")
+    packer.finish()
     stream.seek(0)
     extract_tar(stream, os.fsencode(tmp_path), KEEP)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.portal.connection import HELLO_PATIENCE_S
+from engine.portal.leases import find_lease
+from engine.portal.session import connect
 from tests.framework.cli import Boxlite
 
 BIG_BYTES = 48 * 1024 * 1024
@@ -137,6 +141,29 @@ def test_sixteen_commands_at_once_and_one_more(calls: Boxlite, box: str) -> None
     assert any(b"waiting for a free connection" in err for _, err in results)
 
 
+@pytest.mark.parametrize(
+    "script", ["echo on; exec sleep 3", "yes | head -c 3000000"], ids=["fed", "printing"]
+)
+def test_connection_after_a_killed_client_does_not_stall(calls: Boxlite, box: str, script: str) -> None:
+    sockets = calls.home / "boxes" / calls.out("inspect", "-f", "{{.ID}}", box) / "sockets"
+    waits = []
+    for _ in range(5):
+        with Path("/dev/zero").open("rb") as zeros:
+            client = calls.popen("exec", "-i", box, "sh", "-c", script, stdin=zeros, stdout=subprocess.PIPE)
+        assert client.stdout is not None and client.stdout.read(2)
+        time.sleep(0.2)
+        client.kill()
+        client.wait()
+        client.stdout.close()
+        lease = find_lease(sockets, "portal", [0])
+        assert lease is not None and lease.was_abandoned
+        begun = time.monotonic()
+        connect(sockets, lease).close()
+        waits.append(time.monotonic() - begun)
+        lease.release()
+    assert statistics.median(waits) < HELLO_PATIENCE_S[0], waits
+
+
 def test_exec_in_a_machine_that_dies_is_an_error_at_once(boxlite: Boxlite, calls: Boxlite, box: str) -> None:
     process = calls.popen("exec", box, "sleep", "1000", stderr=subprocess.PIPE)
     time.sleep(2)
@@ -150,7 +177,7 @@ def test_exec_in_a_machine_that_dies_is_an_error_at_once(boxlite: Boxlite, calls
     said = process.stderr.read().decode()
     process.stderr.close()
     assert "the machine is gone" in said and box in said
-    assert took_s < 3.0  # a second on an idle host
+    assert took_s < 1.0
 
 
 def _machine_pid(box_id: str) -> int:

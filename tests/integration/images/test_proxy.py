@@ -58,7 +58,9 @@ async def test_plain_registry_is_asked_through_http_proxy(
     assert len(proxy.asked) == 3
 
 
-@pytest.mark.parametrize("excluded", ["127.0.0.1", "127.0.0.0/8", "elsewhere.test, 127.0.0.1", "*"])
+@pytest.mark.parametrize(
+    "excluded", ["127.0.0.1", "127.0.0.1:{port}", "127.0.0.0/8", "elsewhere.test, 127.0.0.1", "*"]
+)
 async def test_hosts_of_no_proxy_are_asked_themselves(
     layout: Layout,
     registry: RunningRegistry,
@@ -68,7 +70,7 @@ async def test_hosts_of_no_proxy_are_asked_themselves(
 ) -> None:
     reference = registry.push("direct", "v1", PLAIN)
     monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.host}")
-    monkeypatch.setenv("NO_PROXY", excluded)
+    monkeypatch.setenv("NO_PROXY", excluded.format(port=registry.host.rpartition(":")[2]))
     assert (await pull(layout, RuntimeConfig(), reference)).manifest_digest == PLAIN.digest
     assert proxy.asked == []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from engine.errors import AlreadyExistsError, InvalidArgumentError, InvalidStateError, NotFoundError
 from engine.events import EventKind
 from engine.layout import Layout
-from engine.model import TRANSITIONS, Accel, BoxStatus, HealthState, PortSpec, utc_now
+from engine.model import TRANSITIONS, Accel, BoxStatus, HealthState, ListedSpec, PortSpec, utc_now
 from engine.store import BoxStore
+from engine.store.rows import ROWS_AT_ONCE
 from engine.store.schema import ACTIVE_CONDITION, ACTIVE_STATUSES
 from tests.framework.records import make_record
 
@@ -119,14 +120,38 @@ async def test_list_is_newest_first_and_filters_by_status(store: BoxStore) -> No
 
 
 async def test_list_of_active_boxes_is_answered_from_the_partial_index(store: BoxStore) -> None:
+    asked: list[str] = []
     async with store._database.reading() as connection:
-        plan = await connection.execute_fetchall(
-            f"EXPLAIN QUERY PLAN SELECT spec FROM boxes WHERE status IN (?) AND {ACTIVE_CONDITION}"
-            " ORDER BY created_us DESC, sequence DESC",
-            ("running",),
-        )
-    assert any("boxes_active" in row[3] for row in plan)
+        await connection.set_trace_callback(asked.append)
+    await store.list(ACTIVE_STATUSES)
+    await store.list_briefly([BoxStatus.RUNNING])
+    async with store._database.reading() as connection:
+        await connection.set_trace_callback(None)
+        queries = [query for query in asked if query.startswith("SELECT")]
+        for query in queries:
+            plan = await connection.execute_fetchall(f"EXPLAIN QUERY PLAN {query}")
+            assert ["boxes_active" in step[3] for step in plan] == [True], query
+    assert len(queries) == 2
     assert all(status.value in ACTIVE_CONDITION for status in ACTIVE_STATUSES)
+
+
+async def test_list_of_boxes_put_on_record_at_one_time_has_the_last_one_first(store: BoxStore) -> None:
+    at_once = utc_now()
+    for number in range(3):
+        await store.insert(make_record(f"box{number}", created_at=at_once))
+    await store.insert(make_record("late", created_at=at_once - timedelta(seconds=1)))
+    assert [record.name for record in await store.list()] == ["box2", "box1", "box0", "late"]
+
+
+async def test_list_briefly_has_the_same_boxes_with_what_a_list_shows(store: BoxStore) -> None:
+    for number in range(ROWS_AT_ONCE + 1):
+        await store.insert(make_record(f"box{number}"))
+    whole, brief = await store.list(), await store.list_briefly()
+    assert [(one.id, one.name, one.created_at, one.state) for one in brief] == [
+        (one.id, one.name, one.created_at, one.state) for one in whole
+    ]
+    for field in fields(ListedSpec):
+        assert getattr(brief[0].spec, field.name) == getattr(whole[0].spec, field.name)
 
 
 async def test_transition_writes_state_and_event(store: BoxStore) -> None:
@@ -251,6 +276,8 @@ async def test_spec_of_newer_schema_is_refused(store: BoxStore) -> None:
         await connection.execute("UPDATE boxes SET spec = json_set(spec, '$.schema', 99)")
     with pytest.raises(Exception, match="schema 99"):
         await store.get(record.id)
+    with pytest.raises(Exception, match="schema 99"):
+        await store.list_briefly()
 
 
 async def test_events_are_read_by_cursor_time_and_limit(store: BoxStore) -> None:

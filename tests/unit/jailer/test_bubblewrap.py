@@ -11,7 +11,7 @@ from engine.jailer.bubblewrap import wrap
 from engine.jailer.grants import Identity, Jail, device, read, run, write
 from engine.jailer.programs import program_grants
 from engine.jailer.room import jailed
-from engine.jailer.syscalls import disk_tool_profile
+from engine.jailer.syscalls import gateway_profile
 from engine.process import Command, find_program
 
 needs_bwrap = pytest.mark.skipif(find_program("bwrap") is None, reason="bubblewrap is not installed")
@@ -97,6 +97,6 @@ def test_jailed_process_can_neither_read_proc_nor_write_nor_see_our_environment(
 
 @needs_bwrap
 def test_jailed_process_becomes_its_program_once_and_no_other(tmp_path: Path) -> None:
-    done = output("echo here; exec id", Jail(syscalls=disk_tool_profile()), tmp_path)
+    done = output("echo here; exec id", Jail(syscalls=gateway_profile()), tmp_path)
     assert done.stdout == "here\n"
     assert "exec: id:" in done.stderr and done.returncode == 126

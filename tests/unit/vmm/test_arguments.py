@@ -57,8 +57,14 @@ def test_argv_of_template_and_box_has_the_same_devices_in_the_same_order() -> No
     cold = build_qemu_argv("qemu", COLD, FDS)
     warm = build_qemu_argv("qemu", WARM, replace(FDS, network=12))
     assert options(cold, "-device") == options(warm, "-device")
-    for flag in ("-machine", "-cpu", "-smp", "-m", "-kernel", "-append"):
+    for flag in ("-machine", "-cpu", "-smp", "-m"):
         assert options(cold, flag) == options(warm, flag)
+
+
+def test_argv_of_a_restored_machine_loads_no_kernel_beside_the_one_in_its_memory() -> None:
+    cold, warm = build_qemu_argv("qemu", COLD, FDS), build_qemu_argv("qemu", WARM, FDS)
+    for flag in ("-kernel", "-initrd", "-append"):
+        assert options(cold, flag) and not options(warm, flag)
 
 
 def test_argv_of_a_template_shares_its_memory_file_and_has_a_stateless_network() -> None:
@@ -75,9 +81,9 @@ def test_argv_without_network_has_no_interface() -> None:
 
 
 def test_argv_never_carries_user_data_on_the_kernel_command_line() -> None:
-    (append,) = options(build_qemu_argv("qemu", WARM, FDS), "-append")
+    (append,) = options(build_qemu_argv("qemu", COLD, FDS), "-append")
     assert append.split()[0] == "console=ttyS0"
-    assert "/b/" not in append and "disk" not in append
+    assert "/t/" not in append and "disk" not in append
 
 
 @pytest.mark.parametrize(
