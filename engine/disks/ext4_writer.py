@@ -66,6 +66,7 @@ def write_ext4(
     try:
         os.ftruncate(fd, shape.size_bytes)
         _Writing(_Output(fd), sources, shape, cancelled or Event()).run(tree)
+        os.fsync(fd)  # it is taken for whole from now on, also after a power cut
     finally:
         os.close(fd)
 
