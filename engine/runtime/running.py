@@ -121,18 +121,20 @@ async def executing(context: Context, record: BoxRecord, spec: ExecSpec) -> Asyn
             try:
                 await execution.begin(request)
             except asyncio.CancelledError:
-                await _kill(execution)
+                await execution.close()  # first: it shall not be asked for any more when it is ended
+                await end_execution(execution)
                 raise
             try:
                 yield execution
             finally:
                 if not (execution.released or execution.has_ended):
-                    await _kill(execution)
+                    await end_execution(execution)
         finally:
             await execution.close()
 
 
-async def _kill(execution: Execution) -> None:
+async def end_execution(execution: Execution) -> None:
+    """Kill it with all its processes, if it still can be; also where the caller is cancelled meanwhile."""
     with contextlib.suppress(BoxliteError):
         await asyncio.shield(execution.kill())
 
