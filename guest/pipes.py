@@ -17,6 +17,10 @@ from guest.wire.constants import OUTPUT_CHUNK_BYTES
 
 _STDIN_PIPE_BYTES = 1024 * 1024
 _OUTPUT_PIPE_BYTES = 256 * 1024
+_LITTLE_BYTES = 16 * 1024
+_GATHER_S = 0.001
+"""After a little output the next is read that much later: a program that writes a line at a time, on one processor with us,
+then writes many for each time we look."""
 
 
 @dataclass(slots=True)
@@ -96,6 +100,9 @@ class OutputSource:
             self._output.append(data)
             if not self._deliver(data):
                 self._pause()
+            elif len(data) < _LITTLE_BYTES:
+                self._pause()
+                asyncio.get_running_loop().call_later(_GATHER_S, self.resume)
 
     def _finish(self) -> None:
         self.close()

@@ -36,7 +36,8 @@ class Outlet:
         """Send output stream `number` to its end, at the client's speed."""
         while True:
             chunk = await reader.next()
-            if chunk.end and self._lane is None and await self._ends_now():
+            # The other stream may have got the lane meanwhile: then the end belongs there.
+            if chunk.end and await self._ends_now() and self._lane is None:
                 self._ends.append(pb.Output.End(stream=_STREAMS[number], offset=chunk.offset))
                 return
             async with self._turn:
