@@ -15,8 +15,11 @@ from engine.jailer.identity import GID_AT, GID_MAP_AT, MAP_BYTES, UID_AT, UID_MA
 from engine.jailer.landlock import (
     ADD_RULE,
     CREATE_RULESET,
+    NETWORK_ABI,
     RESTRICT_SELF,
+    RULE_NET_PORT,
     RULE_PATH_BENEATH,
+    bind_attributes,
     path_attributes,
     path_rules,
     ruleset_attributes,
@@ -84,14 +87,21 @@ class _Steps:
             yield self._step("seccomp", _SECCOMP_SET_MODE_FILTER, 0, Pointing(head, program))
 
     def _landlock(self, jail: Jail, abi: int) -> Iterator[Step]:
-        attributes = ruleset_attributes(abi, network=jail.network)
+        attributes = ruleset_attributes(
+            abi, network=jail.network, files=not jail.mounts, binds_any=jail.listens is None
+        )
+        if not attributes:
+            return
         yield Step(
             name="landlock_create_ruleset",
             number=CREATE_RULESET,
             arguments=(Bytes(attributes), len(attributes), 0),
         )
         yield self._step("dup3", Previous(), _RULESET_FD, 0)
-        for path, rights in path_rules((*jail.grants, *jail.devices), abi):
+        for port in jail.listens or () if abi >= NETWORK_ABI else ():
+            port_rule = (_RULESET_FD, RULE_NET_PORT, Bytes(bind_attributes(port)), 0)
+            yield Step(name=f"landlock_add_rule for port {port}", number=ADD_RULE, arguments=port_rule)
+        for path, rights in path_rules(() if jail.mounts else (*jail.grants, *jail.devices), abi):
             name = Bytes(os.fsencode(path) + b"\0")
             yield self._step(
                 "openat", _AT_FDCWD, name, _O_PATH_CLOEXEC, 0, name=f"open {PurePosixPath(path).name}"
@@ -101,7 +111,8 @@ class _Steps:
             yield Step(name=f"landlock_add_rule {PurePosixPath(path).name}", number=ADD_RULE, arguments=rule)
         yield Step(name="landlock_restrict_self", number=RESTRICT_SELF, arguments=(_RULESET_FD, 0))
         yield self._step("close", _RULESET_FD)
-        yield self._step("close", _PATH_FD)
+        if not jail.mounts:
+            yield self._step("close", _PATH_FD)
 
     def _become(self, identity: Identity) -> Iterator[Step]:
         """Become the box's own user, then enter a user namespace that knows no other. Two capabilities are kept on the

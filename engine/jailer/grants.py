@@ -63,7 +63,8 @@ class Jail:
     `identity` None: the process stays the user who started it, in a user namespace without any capability; else it becomes
     that user, which only root can arrange. `syscalls` None: no filter of ours. `directories` are empty and made in the
     room. `capabilities` are left to a program that confines itself further and gives them up, where root starts it; it
-    then has no user namespace from us. `pids` False: it sees the processes of the host. `mount_namespace`: a descriptor of the one whose paths the grants
+    then has no user namespace from us. `mounts`: it makes mounts of its own, which Landlock on files would forbid (landlock(7)): files are
+    kept from it by the view alone. `listens`: the TCP ports it may bind where `network`, None for any. `pids` False: it sees the processes of the host. `mount_namespace`: a descriptor of the one whose paths the grants
     are of, where it is not ours. `profile_path`: a sandbox-exec profile to use instead of the grants (macOS).
 
     `enabled` False is the named weaker mode (`--security disabled`): the command then runs as it is.
@@ -76,6 +77,8 @@ class Jail:
     enabled: bool = True
     pids: bool = True
     landlock: bool = True
+    mounts: bool = False
+    listens: tuple[int, ...] | None = None
     syscalls: SyscallProfile | None = None
     identity: Identity | None = None
     limits: Limits = field(default_factory=Limits)

@@ -22,7 +22,10 @@ _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 _MAKE_CHAR, _MAKE_BLOCK = 1 << 6, 1 << 11
 _CHANGES_OF_TREES = sum(1 << bit for bit in range(4, 13))  # REMOVE_DIR to MAKE_SYM
-_NET_BIND_AND_CONNECT = 0b11
+RULE_NET_PORT = 2
+NETWORK_ABI = 4
+"""The first version that knows TCP."""
+_NET_BIND, _NET_CONNECT = 0b01, 0b10
 _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 
 
@@ -72,15 +75,16 @@ def rights_of(grant: Grant, mode: int, abi: int) -> int:
     return rights & handled_rights(abi)
 
 
-def ruleset_attributes(abi: int, *, network: bool) -> bytes:
-    """A `struct landlock_ruleset_attr` of the size that version knows. `network`: TCP stays as it is."""
+def ruleset_attributes(abi: int, *, network: bool, files: bool = True, binds_any: bool = True) -> bytes:
+    """A `struct landlock_ruleset_attr` of the size that version knows; empty where it would hold nothing. `network`: TCP
+    stays as it is, but for ports to listen on without `binds_any`. `files` False: files stay as they are."""
+    tcp = 0 if network else _NET_BIND | _NET_CONNECT
+    tcp |= 0 if binds_any else _NET_BIND
     attributes = struct.pack(
-        "<QQQ",
-        handled_rights(abi),
-        0 if network else _NET_BIND_AND_CONNECT,
-        _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS,
+        "<QQQ", handled_rights(abi) if files else 0, tcp, _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS
     )
-    return attributes[: 8 if abi < 4 else 16 if abi < 6 else 24]
+    known = attributes[: 8 if abi < 4 else 16 if abi < 6 else 24]
+    return known if any(known) else b""
 
 
 def path_rules(grants: Iterable[Grant], abi: int) -> Iterator[tuple[str, int]]:
@@ -91,6 +95,11 @@ def path_rules(grants: Iterable[Grant], abi: int) -> Iterator[tuple[str, int]]:
         except FileNotFoundError:
             continue
         yield grant.inside, rights_of(grant, mode, abi)
+
+
+def bind_attributes(port: int) -> bytes:
+    """A `struct landlock_net_port_attr` that lets a TCP port be bound; 0 stands for one that the kernel chooses."""
+    return struct.pack("<QQ", _NET_BIND, port)
 
 
 def path_attributes(rights: int, fd: int) -> bytes:

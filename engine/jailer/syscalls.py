@@ -59,7 +59,11 @@ INHERITED_SOCKETS = (
     " setsockopt shutdown"
 )
 """Sockets are made by us and handed over; there is no way to make another."""
-ANY_SOCKETS = "socket socketpair bind connect"
+OUTWARD_SOCKETS = "socketpair bind connect"
+"""Of a program that speaks for a box; `socket` itself is for the internet's families alone: unix(7) sockets, of which abstract ones
+belong to the network that such a program shares with the host, are not among them."""
+CONFINES_ITSELF = "capget capset setgroups setgid setuid setresgid setresuid umount2 pivot_root"
+"""What passt does to itself before it reads the first frame."""
 REST = "uname sysinfo getrandom getrlimit seccomp"
 
 REFUSED = (
@@ -82,6 +86,12 @@ _CLONE_THREAD_OF_PROCESS = 0x00010000 | 0x00000800 | 0x00000100  # CLONE_THREAD,
 _CLONE_NEW = 0x7E020080  # every CLONE_NEW flag, time's included
 _MAP_FIXED_KINDS = 0x10 | 0x100000
 _MREMAP_FIXED = 2
+_AF_INET, _AF_INET6, _AF_NETLINK, _NETLINK_ROUTE = 2, 10, 16, 0
+_RLIMIT_NOFILE = 7
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 4, 24
+_CLONE_NEWUSER = 0x10000000
+_CLONE_OF_PASST = 0x00020000 | 0x04000000 | 0x08000000 | 0x20000000  # NEWNS, NEWUTS, NEWIPC, NEWPID
+_MS_UNBINDABLE_REC, _MS_SEALED = 0x24000, 0xF  # the latter: read-only, no setuid, devices or programs
 _PRCTLS = (3, 16, 15, 21, 22, 23, 29, 30, 36, 38, 39, 0x53564D41)
 """GET_DUMPABLE, GET_NAME, SET_NAME, GET_SECCOMP, SET_SECCOMP, CAPBSET_READ, SET_TIMERSLACK, GET_TIMERSLACK,
 SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVS, GET_NO_NEW_PRIVS, SET_VMA (linux/prctl.h)."""
@@ -116,6 +126,19 @@ def _bits(index: int, value: int, *, mask: int) -> Condition:
     return Condition(index=index, comparison=Comparison.MASKED_EQ, value=mask, second=value)
 
 
+_GATE_BECOMES = ("execve", (_is(0, PATH_ADDRESS),))
+_ANY_PROGRAM: Rules = (
+    ("prlimit64", (_is(2, 0),)),
+    ("mmap", (_is(0, 0),)),
+    ("mmap", (_from(0, LOWEST_MAPPING),)),
+    ("mremap", (_bits(3, 0, mask=_MREMAP_FIXED),)),
+    ("mremap", (_from(4, LOWEST_MAPPING),)),
+    *(("prctl", (_is(0, option),)) for option in _PRCTLS),
+    *(("ioctl", (_is(1, number),)) for number in _IOCTLS),
+)
+_INTERNET: Rules = (("socket", (_is(0, _AF_INET),)), ("socket", (_is(0, _AF_INET6),)))
+
+
 def _conditional(*, kvm: bool, executes: bool) -> Rules:
     """Calls that depend on their arguments. `executes`: the gate's own execve is let through, and nothing can be mapped
     where its path lay."""
@@ -124,18 +147,12 @@ def _conditional(*, kvm: bool, executes: bool) -> Rules:
             "clone",
             (_bits(0, _CLONE_THREAD_OF_PROCESS, mask=_CLONE_THREAD_OF_PROCESS | _CLONE_NEW),),
         ),
-        ("prlimit64", (_is(2, 0),)),
-        ("mmap", (_is(0, 0),)),
-        ("mmap", (_from(0, LOWEST_MAPPING),)),
-        ("mremap", (_bits(3, 0, mask=_MREMAP_FIXED),)),
-        ("mremap", (_from(4, LOWEST_MAPPING),)),
+        *_ANY_PROGRAM,
     ]
-    rules += [("prctl", (_is(0, option),)) for option in _PRCTLS]
-    rules += [("ioctl", (_is(1, number),)) for number in _IOCTLS]
     if kvm:
         rules.append(("ioctl", (_bits(1, _KVM_IOCTL_TYPE, mask=0xFF00),)))
     if executes:
-        rules.append(("execve", (_is(0, PATH_ADDRESS),)))
+        rules.append(_GATE_BECOMES)
     return tuple(rules)
 
 
@@ -190,6 +207,29 @@ def gateway_profile() -> SyscallProfile:
     given to OpenSSL as a file, which is one in memory."""
     return SyscallProfile(
         name="gateway",
-        allowed=_calls(*_PROGRAM, INHERITED_SOCKETS, ANY_SOCKETS, "unlink", "rename", "memfd_create"),
-        conditional=_conditional(kvm=False, executes=True),
+        allowed=_calls(*_PROGRAM, INHERITED_SOCKETS, OUTWARD_SOCKETS, "unlink", "rename", "memfd_create"),
+        conditional=(*_conditional(kvm=False, executes=True), *_INTERNET),
+    )
+
+
+def passt_profile() -> SyscallProfile:
+    """passt, from its first instruction: what it takes to start, to confine itself further (passt(1), SECURITY), and to speak for a
+    box. Neither processes nor threads nor another program. Its own filter, which it adds later, leaves a part of this."""
+    rules: Rules = (
+        *_ANY_PROGRAM,
+        _GATE_BECOMES,
+        *_INTERNET,
+        ("socket", (_is(0, _AF_NETLINK), _is(2, _NETLINK_ROUTE))),
+        ("prlimit64", (_is(0, 0), _is(1, _RLIMIT_NOFILE))),
+        ("prctl", (_is(0, _PR_SET_DUMPABLE), _is(1, 0))),
+        ("prctl", (_is(0, _PR_CAPBSET_DROP),)),
+        ("unshare", (_is(0, _CLONE_NEWUSER),)),
+        ("unshare", (_bits(0, 0, mask=~_CLONE_OF_PASST & 0xFFFF_FFFF),)),
+        ("mount", (_is(3, _MS_UNBINDABLE_REC),)),
+        ("mount", (_is(3, _MS_SEALED),)),
+    )
+    return SyscallProfile(
+        name="passt",
+        allowed=_calls(*_PROGRAM, INHERITED_SOCKETS, OUTWARD_SOCKETS, CONFINES_ITSELF),
+        conditional=rules,
     )

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import NetworkError, UnsupportedError
-from engine.jailer.grants import Jail, run
+from engine.jailer.grants import Identity, Jail, Limits
 from engine.jailer.identity import gives_ids
 from engine.jailer.ownership import Claim
 from engine.jailer.programs import program_grants
 from engine.jailer.room import jailed
+from engine.jailer.syscalls import passt_profile
 from engine.model import PortSpec, Protocol
 from engine.net.plan import DNS_ADDRESS
 from engine.process import Command, find_program, start, terminate
@@ -29,6 +30,11 @@ from guest.wire.constants import (
     HOST_ADDRESS6,
 )
 
+MEMORY_BYTES = 1 << 30
+"""What passt may map: its buffers have fixed sizes, some 50 MB in all."""
+_PROCESSOR = Path("/proc/cpuinfo")
+_SETTINGS = Path("/proc/sys")
+_PRIVILEGED_PORTS = 1024
 CAPABILITIES = ("CAP_NET_BIND_SERVICE", "CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 
 
@@ -67,19 +73,66 @@ def build_passt_argv(
     return tuple(words)
 
 
-def passt_jail(binary: str, *, enabled: bool = True) -> Jail:
-    """A view of nothing but passt itself, in the host's network. It confines itself further before it looks at a frame:
-    a user, user namespace, empty root and seccomp filter of its own (passt(1), SECURITY). What that takes is left to it."""
-    variant = f"{binary}.avx2"  # what it becomes where the processor can
-    programs = [*program_grants(binary), *([run(variant)] if Path(variant).exists() else [])]
+def passt_jail(
+    binary: str,
+    ports: Sequence[PortSpec] = (),
+    *,
+    enabled: bool = True,
+    identity: Identity | None = None,
+) -> Jail:
+    """A view of nothing but passt itself, in the host's network, and a filter of ours. It confines itself further before it
+    looks at a frame: a user namespace, an empty root and a seccomp filter of its own (passt(1), SECURITY).
+
+    `identity` is who it becomes where root starts it: before it begins, without any capability; or by itself where it has
+    to bind a port that is root's, with those that this takes.
+    """
+    becomes_itself = identity is not None and needs_privilege(ports)
     return Jail(
-        grants=tuple(programs),
+        grants=tuple(program_grants(binary)),
         directories=("/tmp",),  # noqa: S108  where it mounts its empty root
         network=True,
         enabled=enabled,
-        landlock=False,  # it forbids mounting
-        capabilities=CAPABILITIES if gives_ids() else (),
+        mounts=True,
+        listens=(0, *sorted({port.host_port or 0 for port in ports if port.protocol is Protocol.TCP} - {0})),
+        identity=None if becomes_itself else identity,
+        capabilities=CAPABILITIES if becomes_itself else (),
+        syscalls=passt_profile(),
+        limits=Limits(processes=1 if identity is not None else None, memory_bytes=MEMORY_BYTES),
     )
+
+
+def find_passt() -> str | None:
+    """The passt for this processor: Debian's has another one for those with AVX2 beside it, which it would become by itself, if
+    it could start a program."""
+    binary = find_program("passt")
+    if binary is None:
+        return None
+    variant = f"{binary}.avx2"
+    return variant if Path(variant).exists() and _has_avx2() else binary
+
+
+def _has_avx2() -> bool:
+    try:
+        with _PROCESSOR.open("rb", buffering=0) as file:
+            return b" avx2 " in file.read(
+                4096
+            )  # the first processor's lines: reading all takes long on a large host
+    except OSError:
+        return False
+
+
+def needs_privilege(ports: Sequence[PortSpec]) -> bool:
+    """Is one of the ports on the host for root alone (ip(7), ip_unprivileged_port_start), or may nobody but root make a user
+    namespace here?"""
+    from engine.host.namespaces import find_forbidding_switch
+
+    if find_forbidding_switch(_SETTINGS) is not None:
+        return True
+    try:
+        first = int((_SETTINGS / "net/ipv4/ip_unprivileged_port_start").read_text())
+    except (OSError, ValueError):
+        first = _PRIVILEGED_PORTS
+    return any(port.host_port is not None and 0 < port.host_port < first for port in ports)
 
 
 class Network:
@@ -104,7 +157,7 @@ class Network:
         """`far_end` is the end of the pair that is not the machine's; it is ours from now on. Raises UnsupportedError when
         passt is not installed."""
         self._far_end = far_end
-        binary = find_program("passt")
+        binary = find_passt()
         if binary is None:
             raise UnsupportedError(
                 "the program passt is not installed, so the box can have no network",
@@ -114,12 +167,13 @@ class Network:
         self._log_path = log_path
         self._home = home
         self._claim = Claim.of() if gives_ids() else None
-        self._jail = passt_jail(binary, enabled=jail_enabled)
+        identity = None if self._claim is None else self._claim.identity
+        self._jail = passt_jail(binary, ports, enabled=jail_enabled, identity=identity)
         self._argv = build_passt_argv(
             binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver, ipv6=ipv6
         )
-        if self._claim is not None:
-            self._argv += ("--runas", f"{self._claim.identity.uid}:{self._claim.identity.gid}")
+        if identity is not None and (self._jail.identity is None or not jail_enabled):
+            self._argv += ("--runas", f"{identity.uid}:{identity.gid}")
         self._process: asyncio.subprocess.Process | None = None
 
     async def open(self) -> None:

@@ -6,11 +6,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from engine.jailer.grants import Access, Grant, Jail, read, write
+from engine.jailer.grants import Access, Grant, Jail, Limits, read, write
+from engine.jailer.syscalls import gateway_profile
 from engine.layout import BoxLayout
 
 PROGRAMS = ("/usr", "/lib", "/lib64")
 SYSTEM = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/ld.so.cache")
+MEMORY_BYTES = 4 << 30
+"""What a gateway may map: its libraries, its threads' stacks, what waits in its connections."""
 RESOLV_CONF = "/etc/resolv.conf"
 SOURCE_ROOT = Path(__file__).parents[2]
 
@@ -27,4 +30,11 @@ def gateway_jail(box: BoxLayout, *, enabled: bool, ca_file: str | None) -> Jail:
         grants.append(read(str(Path(RESOLV_CONF).resolve()), target=RESOLV_CONF))
     if ca_file is not None:
         grants.append(read(ca_file))
-    return Jail(grants=(*grants, write(str(box.logs_dir))), network=True, enabled=enabled)
+    return Jail(
+        grants=(*grants, write(str(box.logs_dir))),
+        network=True,
+        enabled=enabled,
+        listens=(),
+        syscalls=gateway_profile(),
+        limits=Limits(memory_bytes=MEMORY_BYTES),
+    )

@@ -1,6 +1,6 @@
 """A stage for the attacker: a home with another's box, a victim process, and QEMU's own jail with the attacker in it.
 
-    python -m tests.framework.attack_stage DIRECTORY
+    python -m tests.framework.attack_stage DIRECTORY machine | passt | gateway
 
 Run as root and as an ordinary user: what differs is only who runs it. Prints the attacker's lines.
 """
@@ -23,8 +23,11 @@ from engine import host
 from engine.jailer.grants import Jail, read
 from engine.jailer.programs import program_grants
 from engine.jailer.room import jailed
+from engine.layout import BoxLayout
 from engine.model import Accel, SecurityOptions
-from engine.process import Command
+from engine.net.passt import passt_jail
+from engine.process import Command, get_program
+from engine.shim.gateway_jail import gateway_jail
 from engine.vmm.confinement import SHARE_INSIDE, claim_identity, machine_jail
 from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
 from tests.framework import attacker
@@ -76,21 +79,33 @@ def make_home(home: Path) -> VmSpec:
     )  # fmt: skip
 
 
-def jail_of_attacker(home: Path, stage_path: Path) -> Jail:
-    """QEMU's jail as it is, and a Python to attack with."""
+def jail_of(place: str, home: Path) -> Jail:
+    """The jail of QEMU, or of another program of a box, as it is."""
     spec, security = make_home(home), SecurityOptions()
     claim = claim_identity(security)
-    jail = machine_jail(
-        spec, security, host.qemu_binary(), identity=None if claim is None else claim.identity
-    )
-    stdlib = sysconfig.get_path("stdlib")
+    identity = None if claim is None else claim.identity
+    if place == "machine":
+        return machine_jail(spec, security, host.qemu_binary(), identity=identity)
+    if place == "gateway":
+        return gateway_jail(BoxLayout(home / "boxes/own"), enabled=True, ca_file=None)
+    return passt_jail(get_program("passt"), identity=identity)
+
+
+def jail_of_attacker(place: str, home: Path, stage_path: Path) -> Jail:
+    """The jail of a place, and a Python to attack with."""
+    jail = jail_of(place, home)
     weapons = (
         *program_grants(interpreter()),
-        read(stdlib),
+        read(sysconfig.get_path("stdlib")),
+        read(
+            f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}", optional=True
+        ),  # what ctypes is linked with
         read(attacker.__file__),
         read(str(stage_path), shared=True),
     )
-    return replace(jail, grants=tuple(dict.fromkeys((*jail.grants, *weapons))))
+    seen = [Path(grant.inside) for grant in jail.grants]
+    new = [one for one in weapons if not any(Path(one.inside).is_relative_to(path) for path in seen)]
+    return replace(jail, grants=tuple(dict.fromkeys((*jail.grants, *new))))
 
 
 def interpreter() -> str:
@@ -110,7 +125,7 @@ def victim() -> Iterator[int]:
         process.wait()
 
 
-def attack(directory: Path) -> None:
+def attack(directory: Path, place: str) -> None:
     home, stage_path = directory / "home", directory / "stage.json"
     home.mkdir(mode=0o700)
     abstract = f"boxlite-victim-{os.getpid()}"
@@ -125,11 +140,12 @@ def attack(directory: Path) -> None:
         for path in (directory, stage_path):
             path.touch()
         stage_path.chmod(0o600)
-        jail = jail_of_attacker(home, stage_path)
+        jail = jail_of_attacker(place, home, stage_path)
         disk = os.open(home / "boxes/own/disk.qcow2", os.O_RDWR)
         handed = [loose.fileno(), disk]
         own, other = home / "boxes/own", home / "boxes/other"
         stage = {
+            "place": place,
             "disk": str(own / "disk.qcow2"), "own_dir": str(own), "share": SHARE_INSIDE,
             "own_config": str(own / "config.json"), "own_logs": str(own / "logs"),
             "other_disk": str(other / "disk.qcow2"), "other_logs": str(other / "logs/output.log"),
@@ -164,4 +180,4 @@ async def _run(command: Command, jail: Jail, home: Path) -> None:
 
 
 if __name__ == "__main__":
-    attack(Path(sys.argv[1]))
+    attack(Path(sys.argv[1]), sys.argv[2])

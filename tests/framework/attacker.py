@@ -1,4 +1,5 @@
-"""What a guest that has taken over QEMU would try. Runs in QEMU's place inside the jail, on Python's own library alone.
+"""What a guest that has taken over QEMU, or another program that serves it, would try. Runs in its place inside the jail, on
+Python's own library alone.
 
     python attacker.py STAGE.json
 
@@ -122,6 +123,50 @@ def plan_file_attempts() -> None:
     each("make a block device", lambda: call("mknodat", -100, b"/dev/disk", 0o060666, os.makedev(8, 0)))
     each("a handle of a file", lambda: call("name_to_handle_at", -100, b"/", bytes(128), bytes(8), 0))
     each("open by handle", lambda: call("open_by_handle_at", 0, bytes(128), 0))
+
+
+def replace_of(path: str) -> object:
+    os.symlink("/dev/null", path + ".planted")
+    os.rename(path + ".planted", path)
+    return path
+
+
+def share_of(path: str) -> object:
+    fd = os.open(path, os.O_RDWR)
+    try:
+        mmap.mmap(fd, 1)[0] = 0x78
+    finally:
+        os.close(fd)
+    return path
+
+
+def plan_attempts_on_what_boxes_share() -> None:
+    """What every jail has to withstand, whoever is in it: base, template and guest image stay as they are."""
+    for name in WRITE:
+        path = STAGE[name]
+        for verb, change in (
+            ("write", write_of), ("map", share_of), ("replace", replace_of), ("truncate", lambda path: os.truncate(path, 0)),
+            ("empty", lambda path: os.open(path, os.O_WRONLY | os.O_TRUNC)), ("chmod", lambda path: os.chmod(path, 0o777)),
+            ("chown", lambda path: os.chown(path, os.getuid(), os.getgid())), ("unlink", os.unlink),
+            ("rename", lambda path: os.rename(path, path + ".gone")), ("link", lambda path: os.link(path, path + ".again")),
+            ("date", os.utime), ("label", lambda path: os.setxattr(path, "user.owned", b"1")),
+            ("append to", lambda path: os.open(path, os.O_WRONLY | os.O_APPEND)),
+        ):  # fmt: skip
+            each(f"{verb} {name}", lambda change=change, path=path: [change(path)])  # type: ignore[misc]
+        for way in ("/proc/self/root", "/proc/1/root", f"/proc/{STAGE['victim_pid']}/root"):
+            each(f"write {name} by {way}", lambda way=way, path=path: write_of(way + path))  # type: ignore[misc]
+        each(f"make a file beside {name}", lambda path=path: make_in(os.path.dirname(path)))  # type: ignore[misc]
+    each("mount the view writable", lambda: call("mount", None, b"/", None, 0x20 | 0x1000, None))
+    each("bind another view", lambda: call("mount", b"/", b"/tmp", None, 0x1000 | 0x4000, None))
+    each("mount devices", lambda: call("mount", b"none", b"/tmp", b"devtmpfs", 0, None))
+    each("open by handle", lambda: call("open_by_handle_at", -100, bytes(128), os.O_RDWR))
+    each("trace another", lambda: call("ptrace", 16, STAGE["victim_pid"], 0, 0))
+    each("fork", os.fork)
+    each("exec a shell", lambda: os.execve("/bin/sh", ["sh"], {}))
+    each("a unix socket", lambda: repr(socket.socket(socket.AF_UNIX)))
+    each("a packet socket", lambda: repr(socket.socket(socket.AF_PACKET, socket.SOCK_RAW)))
+    each("a vsock socket", lambda: repr(socket.socket(socket.AF_VSOCK)))
+    each("connect to an abstract socket", lambda: connect_inherited("\0" + STAGE["abstract"]))
 
 
 @attempt
@@ -342,11 +387,14 @@ def how_large_a_file() -> object:
 def main() -> None:
     with open(sys.argv[1]) as file:
         STAGE.update(json.load(file))
-    plan_file_attempts()
-    plan_process_attempts()
-    plan_network_attempts()
-    for function in (how_large_a_file, how_many_descriptors, how_many_threads, how_much_memory):
-        attempt(function)
+    if STAGE["place"] == "machine":
+        plan_file_attempts()
+        plan_process_attempts()
+        plan_network_attempts()
+        for function in (how_large_a_file, how_many_descriptors, how_many_threads, how_much_memory):
+            attempt(function)
+    else:
+        plan_attempts_on_what_boxes_share()
     for name, function in ATTEMPTS:
         try:
             got, refusal = function(), None

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +49,10 @@ def interpreter_of_anybody() -> str | None:
     return None
 
 
-def attack(directory: Path, python: str, **who: Any) -> Lines:
+def attack(directory: Path, python: str, place: str, **who: Any) -> Lines:
     path = f"{ROOT}:{sysconfig.get_path('purelib')}"
     done = subprocess.run(
-        (python, "-B", "-m", "tests.framework.attack_stage", str(directory)),
+        (python, "-B", "-m", "tests.framework.attack_stage", str(directory), place),
         env={"PYTHONPATH": path, "PATH": os.defpath, "HOME": os.path.expanduser("~"), "SECRET": SECRET},
         capture_output=True,
         text=True,
@@ -67,15 +66,14 @@ def attack(directory: Path, python: str, **who: Any) -> Lines:
     return {name: (got, refusal) for name, got, refusal in lines}
 
 
-@pytest.fixture(scope="module", params=["root", "ordinary"])
-def lines(request: pytest.FixtureRequest) -> Iterator[Lines]:
-    """What the attacker says."""
+def staged(place: str, user: str) -> Lines:
+    """What an attacker says that stands in a place, in the box of a user."""
     is_root = os.geteuid() == 0
-    if request.param == "root" and not is_root:
+    if user == "root" and not is_root:
         pytest.skip("only root can try what root's boxes can")
     python: str | None = os.path.realpath(sys.executable)
     who = {}
-    if request.param == "ordinary" and is_root:
+    if user == "ordinary" and is_root:
         who = {"user": ORDINARY_UID, "group": ORDINARY_UID, "extra_groups": []}
         python = interpreter_of_anybody()
     if python is None:
@@ -84,9 +82,24 @@ def lines(request: pytest.FixtureRequest) -> Iterator[Lines]:
     try:
         if who:
             os.chown(directory, ORDINARY_UID, ORDINARY_UID)
-        yield attack(directory, python, **who)
+        return attack(directory, python, place, **who)
     finally:
         shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module", params=["root", "ordinary"])
+def lines(request: pytest.FixtureRequest) -> Lines:
+    """What the attacker in QEMU's place says."""
+    return staged("machine", request.param)
+
+
+@pytest.mark.parametrize("user", ["root", "ordinary"])
+@pytest.mark.parametrize("place", ["passt", "gateway"])
+def test_attacker_in_any_place_changes_nothing_that_boxes_share(place: str, user: str) -> None:
+    lines = staged(place, user)
+    attempts = {name: result for name, result in lines.items() if name != "the end"}
+    assert len(attempts) >= LEAST_ATTEMPTS
+    assert {name: got for name, (got, refusal) in attempts.items() if refusal is None} == {}
 
 
 def test_attacker_in_qemu_s_place_is_refused_everything(lines: Lines) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,53 +17,10 @@ from engine.jailer.identity import FIRST_ID, SHARED_GID
 from engine.process import is_alive, process_start_ticks
 from engine.vmm.confinement import FIRMWARE_DIRS, SHARE_INSIDE
 from tests.framework.cli import Boxlite
+from tests.framework.proc import CAPABILITY_SETS, NAMESPACES, NO_CAPABILITY, Process, descendants
 from tests.framework.waiting import eventually, inspect
 
 pytestmark = pytest.mark.vm
-NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
-CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-NOTHING = "0000000000000000"
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One process as /proc has it."""
-
-    pid: int
-
-    def read(self, name: str) -> str:
-        return Path(f"/proc/{self.pid}/{name}").read_text()
-
-    @property
-    def status(self) -> dict[str, str]:
-        return dict(re.findall(r"^(\w+):\s*(.*)$", self.read("status"), re.MULTILINE))
-
-    def namespace(self, kind: str) -> str:
-        return os.readlink(f"/proc/{self.pid}/ns/{kind}")
-
-    @property
-    def children(self) -> list[int]:
-        return [int(word) for word in self.read(f"task/{self.pid}/children").split()]
-
-    @property
-    def descriptors(self) -> list[str]:
-        return [os.readlink(entry.path) for entry in os.scandir(f"/proc/{self.pid}/fd")]
-
-    @property
-    def limits(self) -> dict[str, str]:
-        """The hard limits."""
-        return {
-            name.strip(): hard
-            for name, hard in re.findall(
-                r"^(Max [a-z ]+?)\s{2,}\S+\s+(\S+)", self.read("limits"), re.MULTILINE
-            )
-        }
-
-    @property
-    def mounts(self) -> dict[str, str]:
-        """Options by place."""
-        fields = (line.split() for line in self.read("mountinfo").splitlines())
-        return {field[4]: field[5] for field in fields}
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +35,6 @@ def machine(boxlite_of_module: Boxlite, alpine: str) -> Iterator[Process]:
     boxlite("rm", "-f", "shown")
 
 
-def descendants(process: Process) -> Iterator[Process]:
-    for pid in process.children:
-        yield Process(pid)
-        yield from descendants(Process(pid))
-
-
 def test_machine_has_every_namespace_of_its_own(machine: Process) -> None:
     shared = [kind for kind in NAMESPACES if machine.namespace(kind) == os.readlink(f"/proc/self/ns/{kind}")]
     assert shared == []
@@ -92,7 +42,7 @@ def test_machine_has_every_namespace_of_its_own(machine: Process) -> None:
 
 def test_machine_has_no_capability_in_any_set_and_gains_none(machine: Process) -> None:
     status = machine.status
-    assert {name: status[name] for name in CAPABILITY_SETS} == dict.fromkeys(CAPABILITY_SETS, NOTHING)
+    assert {name: status[name] for name in CAPABILITY_SETS} == dict.fromkeys(CAPABILITY_SETS, NO_CAPABILITY)
     assert status["NoNewPrivs"] == "1"
 
 
