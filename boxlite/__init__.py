@@ -77,13 +77,12 @@ if TYPE_CHECKING:
     from boxlite.sync import (
         SyncBox,
         SyncBoxlite,
-        SyncCodeBox,
         SyncImages,
-        SyncSimpleBox,
         SyncVolumes,
     )
     from boxlite.sync_execution import SyncExecution, SyncInput, SyncOutput
     from boxlite.sync_network import SyncBoxConnection, SyncBoxNetwork, SyncBoxTunnel, SyncTunnelForwarder
+    from boxlite.sync_simplebox import SyncCodeBox, SyncInteractiveBox, SyncSimpleBox
     from boxlite.values import (
         BoxInfo,
         BoxStateInfo,
@@ -184,6 +183,7 @@ __all__ = [
     "SyncExecution",
     "SyncImages",
     "SyncInput",
+    "SyncInteractiveBox",
     "SyncOutput",
     "SyncSimpleBox",
     "SyncTunnelForwarder",
@@ -270,13 +270,12 @@ _MODULES = {
     "boxlite.sync": (
         "SyncBox",
         "SyncBoxlite",
-        "SyncCodeBox",
         "SyncImages",
-        "SyncSimpleBox",
         "SyncVolumes",
     ),
     "boxlite.sync_execution": ("SyncExecution", "SyncInput", "SyncOutput"),
     "boxlite.sync_network": ("SyncBoxConnection", "SyncBoxNetwork", "SyncBoxTunnel", "SyncTunnelForwarder"),
+    "boxlite.sync_simplebox": ("SyncCodeBox", "SyncInteractiveBox", "SyncSimpleBox"),
     "boxlite.values": (
         "BoxInfo",
         "BoxStateInfo",

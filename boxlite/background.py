@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
@@ -16,6 +17,11 @@ class Background:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def forget(self) -> None:
+        """In a forked process, which has the loop, but not its thread."""
+        self._lock = threading.Lock()
+        self._loop = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for the work; an interrupt of the waiting thread cancels it."""
@@ -52,6 +58,7 @@ async def _end_everything() -> None:
 
 
 background = Background()
+os.register_at_fork(after_in_child=background.forget)
 
 
 def iterate(source: AsyncIterator[T]) -> Iterator[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -138,9 +139,14 @@ class Box(BoxFiles):
         def ended(result: ExecResult) -> None:
             listening.exec_ended(self.id, command, result.exit_code, time.monotonic() - begun)
 
-        await listening.exec_started(self.id, command, args)
         on_end = ended if listening.is_heard else None
-        return Execution(self._link, running, has_stdin=spec.stdin, on_end=on_end)
+        execution = Execution(self._link, running, has_stdin=spec.stdin, on_end=on_end)
+        try:
+            await listening.exec_started(self.id, command, args)
+        except BaseException:
+            await asyncio.shield(execution.kill())  # nobody has it who could
+            raise
+        return execution
 
     async def exec_shell(
         self,

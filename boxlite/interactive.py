@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROWS, COLUMNS = 24, 80
 """Of a terminal that is in the hands of a program."""
+_SIZE_INTERVAL_S = 0.5
 
 
 class InteractiveBox(SimpleBox):
@@ -132,7 +133,7 @@ async def _type(shell: Execution) -> None:
 @contextlib.contextmanager
 def _following_size(shell: Execution) -> Iterator[None]:
     """Give the shell's terminal the size of ours, now and whenever it changes."""
-    from engine.terminal import terminal_size
+    from engine.terminal import hears_signals, terminal_size
 
     loop = asyncio.get_running_loop()
     telling: set[asyncio.Task[None]] = set()
@@ -148,11 +149,20 @@ def _following_size(shell: Execution) -> Iterator[None]:
             telling.add(task)
             task.add_done_callback(telling.discard)
 
+    async def look_again() -> None:
+        while True:
+            await asyncio.sleep(_SIZE_INTERVAL_S)
+            follow()
+
     follow()
-    loop.add_signal_handler(signal.SIGWINCH, follow)
+    if hears_signals():
+        loop.add_signal_handler(signal.SIGWINCH, follow)
+    else:
+        telling.add(loop.create_task(look_again()))
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGWINCH)
+        if hears_signals():
+            loop.remove_signal_handler(signal.SIGWINCH)
         for task in tuple(telling):
             task.cancel()

@@ -77,9 +77,9 @@ def event_object(event: BoxEvent) -> dict[str, Any]:
 
 
 def event_line(event: BoxEvent) -> str:
-    """`2025-01-31T08:00:00.123456Z started Ab3dEf6hIj9L web (image=…): reason`."""
-    shown = ", ".join(
-        f"{key}={value}" for key, value in event.attributes.items() if key not in ("from", "to")
-    )
+    """`2025-01-31T08:00:00.123456Z started Ab3dEf6hIj9L web (image=…): reason`. Of a change of status the event's name says
+    enough."""
+    hidden = () if event.kind is EventKind.RENAMED else ("from", "to")
+    shown = ", ".join(f"{key}={value}" for key, value in event.attributes.items() if key not in hidden)
     head = f"{rfc3339(event.time)} {event.kind} {event.box_id} {event.box_name}"
     return head + (f" ({shown})" if shown else "") + (f": {event.reason}" if event.reason else "")

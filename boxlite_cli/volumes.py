@@ -1,7 +1,7 @@
 """Where files come from: the words of `--volume`, `--mount` and `--tmpfs` made into VolumeSpec.
 
     VOLUME  := SOURCE ':' BOX_PATH [':' OPTS] | BOX_PATH [':' OPTS]
-    OPTS    := comma list of ro | rw; words that only mean something elsewhere (z, cached, …) are ignored
+    OPTS    := comma list of ro | rw | nocopy; words that only mean something elsewhere (z, cached, …) are ignored
 
 SOURCE is told apart by its first characters alone, never by looking at the disk: a path (`/`, `./`, `../`, `~`, `\\\\`, a
 drive letter) is a directory of the host, anything else names a volume. No SOURCE makes an anonymous volume.
@@ -58,12 +58,18 @@ def split_volume(text: str) -> tuple[str | None, str, tuple[str, ...]]:
 def parse_volume(text: str) -> VolumeSpec:
     """One `--volume` word. A host path is made absolute here and must be there."""
     source, target, options = split_volume(text)
-    read_only = "ro" in options
+    read_only, no_copy = "ro" in options, "nocopy" in options
     if source is None:
-        return VolumeSpec(kind=VolumeKind.ANONYMOUS, target=target, read_only=read_only)
+        return VolumeSpec(kind=VolumeKind.ANONYMOUS, target=target, read_only=read_only, no_copy=no_copy)
     if is_host_path(source):
         return VolumeSpec(kind=VolumeKind.BIND, source=_existing(source), target=target, read_only=read_only)
-    return VolumeSpec(kind=VolumeKind.NAMED, source=_volume_name(source), target=target, read_only=read_only)
+    return VolumeSpec(
+        kind=VolumeKind.NAMED,
+        source=_volume_name(source),
+        target=target,
+        read_only=read_only,
+        no_copy=no_copy,
+    )
 
 
 def _existing(source: str) -> str:
@@ -96,6 +102,9 @@ def parse_mount(text: str) -> VolumeSpec:
     if not target:
         raise InvalidArgumentError(f"mount {text!r} has no target")
     read_only = fields.get("readonly", "false").lower() in ("true", "1")
+    no_copy = fields.get("volume-nocopy", "false").lower() in ("true", "1")
+    if no_copy and kind != "volume":
+        raise InvalidArgumentError(f"mount {text!r}: volume-nocopy is for volumes")
     source = fields.get("source", "")
     match kind:
         case "bind":
@@ -106,10 +115,14 @@ def parse_mount(text: str) -> VolumeSpec:
             )
         case "volume" if source:
             return VolumeSpec(
-                kind=VolumeKind.NAMED, source=_volume_name(source), target=target, read_only=read_only
+                kind=VolumeKind.NAMED,
+                source=_volume_name(source),
+                target=target,
+                read_only=read_only,
+                no_copy=no_copy,
             )
         case "volume":
-            return VolumeSpec(kind=VolumeKind.ANONYMOUS, target=target, read_only=read_only)
+            return VolumeSpec(kind=VolumeKind.ANONYMOUS, target=target, read_only=read_only, no_copy=no_copy)
         case "tmpfs":
             if source:
                 raise InvalidArgumentError(f"mount {text!r}: a tmpfs has no source")
@@ -122,7 +135,7 @@ _MOUNT_KEYS = {
     "source": "source", "src": "source",
     "target": "target", "dst": "target", "destination": "target",
     "readonly": "readonly", "ro": "readonly",
-    "tmpfs-size": "tmpfs-size", "tmpfs-mode": "tmpfs-mode",
+    "tmpfs-size": "tmpfs-size", "tmpfs-mode": "tmpfs-mode", "volume-nocopy": "volume-nocopy",
 }  # fmt: skip
 
 

@@ -12,7 +12,15 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from engine.errors import BoxliteError, DeniedError, ResourceExhaustedError, StorageError
+from engine.errors import (
+    BoxliteError,
+    DeniedError,
+    IsDirectoryError,
+    NotDirectoryError,
+    ReadOnlyError,
+    ResourceExhaustedError,
+    StorageError,
+)
 
 
 def storage_error(error: OSError, doing: str) -> BoxliteError:
@@ -24,9 +32,14 @@ def storage_error(error: OSError, doing: str) -> BoxliteError:
             f"{doing}{path}: {reason}",
             hint="free disk space (`boxlite df` shows what is used, `boxlite system prune` frees it) and try again",
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno == errno.EROFS:
+        return ReadOnlyError(f"{doing}{path}: {reason}", hint="name a directory that can be written to")
+    if error.errno in (errno.EACCES, errno.EPERM):
         return DeniedError(f"{doing}{path}: {reason}", hint="check who owns the path and its mode")
-    return StorageError(f"{doing}{path}: {reason}")
+    kind = {errno.EISDIR: IsDirectoryError, errno.ENOTDIR: NotDirectoryError}.get(
+        error.errno or 0, StorageError
+    )
+    return kind(f"{doing}{path}: {reason}")
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:

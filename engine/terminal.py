@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import termios
+import threading
 import tty
 from collections.abc import Iterator
 
@@ -27,20 +28,27 @@ def terminal_size(*fds: int) -> TerminalSize | None:
     return None
 
 
+def hears_signals() -> bool:
+    """Can an event loop of this thread be told of signals? Only the main thread's (asyncio's add_signal_handler)."""
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextlib.contextmanager
 def raw_mode(fd: int) -> Iterator[None]:
     """Hand every key to the box as it is typed, Ctrl-C included, until the end of the context.
 
     The terminal is put back whatever happens, and put into raw mode again after the process was stopped from
     outside and continued, for the shell has reset it in between. To be used in a running event loop, which is woken by
-    the signal whichever thread the kernel gives it to.
+    the signal whichever thread the kernel gives it to; one that is not in the main thread cannot be, and does not notice.
     """
     before = termios.tcgetattr(fd)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGCONT, tty.setraw, fd, termios.TCSANOW)
+    if hears_signals():
+        loop.add_signal_handler(signal.SIGCONT, tty.setraw, fd, termios.TCSANOW)
     try:
         tty.setraw(fd, termios.TCSADRAIN)
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGCONT)
+        if hears_signals():
+            loop.remove_signal_handler(signal.SIGCONT)
         termios.tcsetattr(fd, termios.TCSADRAIN, before)

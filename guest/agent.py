@@ -141,7 +141,10 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     )
     portals: list[PortalPort] = []
     warm_up = WarmUp(
-        server.new_connection, reaper, main_group(box), is_wanted=lambda: any(port.is_taken for port in portals)
+        server.new_connection,
+        reaper,
+        main_group(box),
+        is_wanted=lambda: any(port.is_taken for port in portals),
     )
     events.on_order = Orders(container, warm_up.again).obey
     poller = PortPoller(loop)

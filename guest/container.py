@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from guest.cgroups import Cgroup, limit_box, main_group
+from guest.copyup import fill_volume
 from guest.crun import Crun
 from guest.device_filter import DeviceFilter
 from guest.devices import leave_disks_to_the_host
@@ -17,7 +18,9 @@ from guest.disk import BoxDisk
 from guest.errors import GuestError, from_os_error
 from guest.execution import Ending, Execution
 from guest.executor import Executor
+from guest.files import FileWork
 from guest.imagefiles import find_image_user
+from guest.oci import BindMount
 from guest.preparing import Prepared, prepare, share_of
 from guest.reaper import Reaper
 from guest.requests import ContainerRequest, ExecutionRequest, Identity
@@ -88,6 +91,9 @@ class Container:
         self._identity = identity
         try:
             self._prepared = self._prepare(identity, request)
+            for bind in request.binds:
+                if bind.fill:
+                    await self._fill(bind)
             main = Execution(
                 MAIN_EXECUTION, request.argv, tty=request.tty, stdin=request.stdin,
                 cgroup=main_group(self._cgroup), on_output=self._on_output,
@@ -123,6 +129,18 @@ class Container:
         if request.privileged:
             self._devices.detach()
         return prepare(self._work, self.disk.root, identity, request)
+
+    async def _fill(self, bind: BindMount) -> None:
+        """In a process of its own: it may take a while."""
+
+        def fill(_: object) -> dict[str, Any]:
+            return {"filled": fill_volume(self.disk.root, bind.target, bind.source)}
+
+        work = FileWork(self._reaper, os.getpid(), fill, doing=f"filling the volume at {bind.target}")
+        try:
+            await work.result()
+        finally:
+            work.close()
 
     @property
     def share(self) -> Path:

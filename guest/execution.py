@@ -70,6 +70,8 @@ class Execution:
         self._nobody_attached.set()
         self.ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self.timed_out = False
+        self.killed = False
+        """Also one that is only being started: its process may not be in the cgroup yet."""
         self._on_output = on_output
         self._sources: dict[int, OutputSource] = {}
         self._stdin: int | None = None
@@ -213,6 +215,7 @@ class Execution:
             if not self._has_cgroup:
                 return
             if signum == 9:
+                self.killed = True
                 self.cgroup.kill()
             else:
                 for pid in self.cgroup.processes():

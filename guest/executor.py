@@ -62,6 +62,8 @@ class Executor:
             raise failure from error
         execution.started(pid)
         self._watch(execution, request.timeout_s, oom_kills)
+        if execution.killed:
+            cgroup.kill()
         return execution
 
     async def _run(self, process: ProcessSpec, execution: Execution) -> int:

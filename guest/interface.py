@@ -68,6 +68,9 @@ class Interface:
         are not looked for twice on the link, routers not asked."""
         self._link.set_link("lo")
         if self._name is not None:
+            _switch_ipv6(
+                self._name, on=True
+            )  # first: a link that comes up with the kernel's own habits asks for routers
             self._link.set_link(self._name, mtu=BOX_MTU)
             self._add(self._name, _PREPARED)
             self._add6(self._name, _PREPARED)

@@ -51,9 +51,12 @@ class ProcessSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BindMount:
+    """`fill`: first put what the image has at `target` into an empty `source`."""
+
     source: str
     target: str
     read_only: bool = False
+    fill: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,20 +16,20 @@ class Sessions:
     """The executions of the box by id. Those that ended are kept for a while, for whoever asks how."""
 
     _executions: dict[str, Execution] = field(default_factory=dict)
-    _awaited: dict[str, asyncio.Future[Execution]] = field(default_factory=dict)
+    _awaited: dict[str, set[asyncio.Future[Execution]]] = field(default_factory=dict)
 
     def add(self, execution: Execution) -> None:
         self._executions[execution.id] = execution
-        awaited = self._awaited.pop(execution.id, None)
-        if awaited is not None and not awaited.done():
-            awaited.set_result(execution)
+        for awaited in self._awaited.pop(execution.id, ()):
+            if not awaited.done():
+                awaited.set_result(execution)
         self._forget_old()
 
     def refuse(self, execution_id: str, error: GuestError) -> None:
         """Tell those who wait for an execution that it will never be."""
-        awaited = self._awaited.pop(execution_id, None)
-        if awaited is not None and not awaited.done():
-            awaited.set_exception(error)
+        for awaited in self._awaited.pop(execution_id, ()):
+            if not awaited.done():
+                awaited.set_exception(error)
 
     def find(self, execution_id: str) -> Execution | None:
         return self._executions.get(execution_id)
@@ -40,19 +40,23 @@ class Sessions:
         except KeyError:
             raise GuestError("not_found", f"there is no execution {execution_id} in the box") from None
 
-    async def wait_for(self, execution_id: str, *, timeout_s: float) -> Execution:
-        """The execution, also one whose call is still on its way. Raises GuestError."""
+    async def wait_for(self, execution_id: str, *, timeout_s: float | None) -> Execution:
+        """The execution, also one whose call is still on its way. Raises GuestError. Each waits by itself: one who gives up
+        takes nothing from the others."""
         found = self.find(execution_id)
         if found is not None:
             return found
-        awaited = self._awaited.get(execution_id)
-        if awaited is None:
-            awaited = self._awaited[execution_id] = asyncio.get_running_loop().create_future()
+        awaited: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
+        waiting = self._awaited.setdefault(execution_id, set())
+        waiting.add(awaited)
         try:
-            return await asyncio.wait_for(asyncio.shield(awaited), timeout_s)
+            return await asyncio.wait_for(awaited, timeout_s)
         except TimeoutError:
-            self._awaited.pop(execution_id, None)
             raise GuestError("not_found", f"there is no execution {execution_id} in the box") from None
+        finally:
+            waiting.discard(awaited)
+            if not waiting and self._awaited.get(execution_id) is waiting:
+                del self._awaited[execution_id]
 
     def all(self) -> list[Execution]:
         return list(self._executions.values())

@@ -17,6 +17,7 @@ import secrets
 import shutil
 import stat
 from dataclasses import dataclass
+from typing import Any
 
 from guest.wire import tar
 from guest.wire.tar import Entry, TarError
@@ -36,12 +37,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractOptions:
-    """How to extract; `owner` None: the one each entry names, with every attribute. See UploadHeader."""
+    """How to extract; `owner` None: the one each entry names, with every attribute. `owner_for_all`: where others than root own
+    an entry, everybody may do what its owner may. See UploadHeader."""
 
     make_parents: bool = False
     overwrite: bool = True
     no_dir_overwrite: bool = False
     owner: tuple[int, int] | None = None
+    owner_for_all: bool = False
 
 
 def extract_tar(source: Source, directory: bytes, options: ExtractOptions) -> tuple[int, int]:
@@ -79,6 +82,8 @@ class _Extraction:
         """Make one entry. Raises OSError that names its path."""
         self.entries += 1
         parts = self._parts(entry.path)
+        if self._options.owner_for_all and entry.uid != 0:
+            entry.mode |= (entry.mode & 0o700) >> 3 | (entry.mode & 0o700) >> 6
         if self._options.owner is not None:
             entry.uid, entry.gid = self._options.owner
         if not parts:
@@ -139,7 +144,8 @@ class _Extraction:
             except FileExistsError:  # a file, which the caller will find; or `new/.`
                 continue
             if self._options.owner is not None:
-                os.chown(below, *self._options.owner)
+                uid, gid = self._options.owner
+                _set_owner(below, Entry(path=below, uid=uid, gid=gid))
 
     def _make_room(self, name: bytes, entry: Entry) -> bool:
         """Check that an entry may take a place; whether something is there that it then replaces."""
@@ -202,8 +208,7 @@ class _Extraction:
             os.mknod(name, entry.mode | kind, os.makedev(entry.major, entry.minor), dir_fd=parent_fd)
         else:
             raise OSError(errno.EINVAL, f"an entry of the unknown kind {entry.kind!r}")
-        with contextlib.suppress(PermissionError):
-            os.chown(name, entry.uid, entry.gid, dir_fd=parent_fd, follow_symlinks=False)
+        _set_owner(name, entry, dir_fd=parent_fd, follow_symlinks=False)
         if entry.kind != tar.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=parent_fd)
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent_fd, follow_symlinks=False)
@@ -306,10 +311,14 @@ class _Extraction:
                         raise
 
 
-def _set_owner(file: int | bytes, entry: Entry) -> None:
-    """Root is refused this only in a volume or bind, whose files have one owner for all."""
-    with contextlib.suppress(PermissionError):
-        os.chown(file, entry.uid, entry.gid)
+def _set_owner(file: int | bytes, entry: Entry, **how: Any) -> None:
+    """Root is refused this only in a volume or bind, whose files have one owner for all (EINVAL where they are shown under
+    other ids than the host's: chown(2) of an idmapped mount)."""
+    try:
+        os.chown(file, entry.uid, entry.gid, **how)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            raise
 
 
 def _temporary_name() -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,10 @@ class DirectorySource:
 
     root: Path
     _open: int = field(default=-1, init=False)
+
+    @property
+    def is_packed(self) -> bool:
+        return False
 
     def descriptor(self, entry: TarEntry) -> int:
         self.close()
@@ -82,11 +87,33 @@ def _entry(root: bytes, path: bytes, status: os.stat_result) -> TarEntry:
     )
     if kind is EntryKind.FILE:
         entry.size_bytes = entry.stored_bytes = status.st_size
+        if status.st_blocks * 512 < status.st_size:
+            entry.regions = tuple(_data_regions(place, status.st_size))
+            entry.stored_bytes = sum(length for _, length in entry.regions)
     elif kind is EntryKind.SYMLINK:
         entry.link = os.fsencode(Path(os.fsdecode(place)).readlink())
     elif kind in (EntryKind.CHARACTER, EntryKind.BLOCK):
         entry.dev_major, entry.dev_minor = os.major(status.st_rdev), os.minor(status.st_rdev)
     return entry
+
+
+def _data_regions(place: bytes, size: int) -> Iterator[tuple[int, int]]:
+    """Offset and length of what is no hole."""
+    fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        end = 0
+        while end < size:
+            try:
+                begin = os.lseek(fd, end, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # a hole up to the end
+                    return
+                raise
+            end = min(os.lseek(fd, begin, os.SEEK_HOLE), size)
+            if begin < end:
+                yield begin, end - begin
+    finally:
+        os.close(fd)
 
 
 def _xattrs(place: bytes) -> tuple[tuple[bytes, bytes], ...]:

@@ -181,8 +181,8 @@ class _Writing:
         entry = inode.entry
         if not entry.stored_bytes:
             return []
-        source = self._sources[inode.layer].descriptor(entry)
-        offset = entry.data_offset
+        origin = self._sources[inode.layer]
+        source, offset = origin.descriptor(entry), entry.data_offset
         if entry.regions is None:
             count = -(-entry.size_bytes // BLOCK_BYTES)
             first = self._take(count)
@@ -196,7 +196,8 @@ class _Writing:
             while begin >= (runs[following][0] + runs[following][1]) * BLOCK_BYTES:
                 following += 1
             logical, _, first = runs[following]
-            self._copy(source, offset, (first - logical) * BLOCK_BYTES + begin, length)
+            place = offset if origin.is_packed else begin
+            self._copy(source, place, (first - logical) * BLOCK_BYTES + begin, length)
             offset += length
         return [one for logical, count, first in runs for one in split_run(logical, first, count)]
 

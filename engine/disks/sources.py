@@ -16,6 +16,10 @@ _CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTS
 class Source(Protocol):
     """One layer's content."""
 
+    @property
+    def is_packed(self) -> bool:
+        """Do the stored regions of a sparse file follow one another (or lie where they are in the file)?"""
+
     def descriptor(self, entry: TarEntry) -> int:
         """Reads the file of `entry` at `entry.data_offset`; good until the next call."""
 

@@ -27,6 +27,10 @@ class Spool:
     fd: int
     entries: list[TarEntry]
 
+    @property
+    def is_packed(self) -> bool:
+        return True
+
     def descriptor(self, entry: TarEntry) -> int:
         return self.fd
 

@@ -77,26 +77,6 @@ def needed_programs(arch: str | None = None) -> tuple[Program, ...]:
     return (
         _qemu(arch or machine_arch()),
         Program(
-            name="qemu-img",
-            purpose="makes the boxes' disks",
-            packages={_D: "qemu-utils", _F: "qemu-img", _A: "qemu-img", _M: "qemu"},
-            minimum=(8, 2),
-            backport=True,
-        ),
-        Program(
-            name="mke2fs",
-            purpose="makes file systems from images",
-            packages=_same("e2fsprogs", _D, _F, _A, _M),
-            minimum=(1, 47, 1),
-            backport=True,
-        ),
-        Program(
-            name="libarchive.so.13",
-            purpose="lets mke2fs read archives",
-            packages={_D: "libarchive13", _F: "libarchive", _A: "libarchive", _M: "libarchive"},
-            library=True,
-        ),
-        Program(
             name="libseccomp.so.2",
             purpose="makes the filters of system calls",
             packages={_D: "libseccomp2", _F: "libseccomp", _A: "libseccomp"},
@@ -117,12 +97,25 @@ def guest_build_programs(*, as_root: bool = False) -> tuple[Program, ...]:
             packages=_same("mmdebstrap", _D, _F),
         ),
         Program(
+            name="mke2fs",
+            purpose="makes the guest image's file system",
+            packages=_same("e2fsprogs", _D, _F, _A, _M),
+            minimum=(1, 47, 1),
+            backport=True,
+        ),
+        Program(
+            name="libarchive.so.13",
+            purpose="lets mke2fs read archives",
+            packages={_D: "libarchive13", _F: "libarchive", _A: "libarchive", _M: "libarchive"},
+            library=True,
+        ),
+        Program(
             name="newuidmap",
             purpose="lets an ordinary user assemble the guest image",
             packages={_D: "uidmap", _F: "shadow-utils", _A: "shadow"},
         ),
     )
-    return programs[:1] if as_root else programs
+    return programs[:-1] if as_root else programs
 
 
 def find_system(release: Mapping[str, str] | None = None) -> System | None:

@@ -11,7 +11,7 @@ from engine.process import Command, find_program, run
 
 VERSION_PATTERN = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 QEMU_BANNER = b"QEMU emulator version "
-VERSION_FLAGS = {"mke2fs": "-V", "qemu-img": "--version"}
+VERSION_FLAGS = {"mke2fs": "-V"}
 
 
 def qemu_name() -> str:

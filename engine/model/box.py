@@ -70,7 +70,8 @@ class RestartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec:
-    """One mount: `source` is an absolute host path, a volume's name or id, or None (anonymous, tmpfs)."""
+    """One mount: `source` is an absolute host path, a volume's name or id, or None (anonymous, tmpfs). `no_copy`: an empty
+    volume stays empty, whatever the image has at `target`."""
 
     kind: VolumeKind
     target: str
@@ -78,6 +79,7 @@ class VolumeSpec:
     read_only: bool = False
     tmpfs_size_bytes: int | None = None
     tmpfs_mode: int | None = None
+    no_copy: bool = False
 
     def __post_init__(self) -> None:
         if not self.target.startswith("/"):

@@ -54,7 +54,8 @@ def greet(
         return
     raise RpcTransportError(
         f"the machine's agent did not answer within {sum(HELLO_PATIENCE_S):g} s",
-        hint="`boxlite logs --console BOX` shows what the machine printed",
+        hint="`boxlite logs --console BOX` shows what the machine printed; a box that another version of boxlite started "
+        "answers once it was restarted: boxlite restart BOX",
     )
 
 

@@ -18,6 +18,7 @@ from guest.wire import portal_pb2 as wire
 if TYPE_CHECKING:
     from engine.portal.session import GuestSession
 
+LEAVE_TIMEOUT_S = 1.0
 BEGIN_DEADLINE_S = 60.0
 """For the agent to say that a command runs."""
 
@@ -147,6 +148,11 @@ class Execution:
     async def close_stdin(self) -> None:
         """The command reads end of file after what was written. Idempotent."""
         await self._input.close()
+
+    async def leave_stdin(self) -> None:
+        """Before one goes away: what was written is the command's, unless it does not read for a second; its input stays
+        open."""
+        await self._input.leave(timeout_s=LEAVE_TIMEOUT_S)
 
     async def signal(self, signum: int) -> None:
         """Send a signal to the command's process. One that has ended is left in peace."""

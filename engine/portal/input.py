@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -17,15 +18,20 @@ if TYPE_CHECKING:
     from engine.portal.session import GuestSession
 
 
+class _End(enum.Enum):
+    CLOSE = enum.auto()
+    LEAVE = enum.auto()
+
+
 class InputSender:
     """Sends one command's input in one call, from the first byte written on; `task` is that call's. Much of it goes over
-    a lane."""
+    a lane. The command's input stays open when the call ends without having said more."""
 
     def __init__(self, session: GuestSession, execution_id: str) -> None:
         self._session = session
         self._execution_id = execution_id
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-        self._closed = False
+        self._queue: asyncio.Queue[bytes | _End] = asyncio.Queue(1)
+        self._over = False
         self.task: asyncio.Task[None] | None = None
 
     async def write(self, data: bytes) -> None:
@@ -36,18 +42,29 @@ class InputSender:
 
     async def close(self) -> None:
         """The command reads end of file after what was written. Idempotent."""
+        await self._finish(_End.CLOSE)
+
+    async def leave(self, *, timeout_s: float) -> None:
+        """Wait until the command has been given all that was written, but no longer than this; its input stays open."""
+        if self.task is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._finish(_End.LEAVE)
+                    await asyncio.wait((self.task,))
+
+    async def _finish(self, end: _End) -> None:
         task = self._started()
-        if not (self._closed or task.done()):
-            self._closed = True
+        if not (self._over or task.done()):
+            self._over = True
             with contextlib.suppress(BrokenPipeError):
-                await self._offer(task, None)
+                await self._offer(task, end)
 
     def _started(self) -> asyncio.Task[None]:
         if self.task is None:
             self.task = asyncio.create_task(self._send())
         return self.task
 
-    async def _offer(self, task: asyncio.Task[None], item: bytes | None) -> None:
+    async def _offer(self, task: asyncio.Task[None], item: bytes | _End) -> None:
         with contextlib.suppress(asyncio.QueueFull):
             if not task.done():
                 self._queue.put_nowait(item)
@@ -66,25 +83,21 @@ class InputSender:
                 await self._session.send_input(self._messages(stack))
 
     async def _messages(self, stack: contextlib.AsyncExitStack) -> AsyncIterator[wire.Input]:
-        yield wire.Input(execution_id=self._execution_id, close_at_end=True)
+        yield wire.Input(execution_id=self._execution_id)
         sent = 0
-        while (data := await self._queue.get()) is not None:
-            yield wire.Input(data=data)
-            sent += len(data)
-            if sent >= LANE_WORTH_BYTES:
-                break
-        else:
-            return
-        lane = await self._lane(stack)
-        if lane is not None:
-            yield wire.Input(lane=lane.ticket)
-        while (data := await self._queue.get()) is not None:
+        lane: Lane | None = None
+        while not isinstance(item := await self._queue.get(), _End):
             if lane is None:
-                yield wire.Input(data=data)
-            elif not await lane.send(data):
+                yield wire.Input(data=item)
+            elif not await lane.send(item):
                 return  # the call knows why
+            before, sent = sent, sent + len(item)
+            if before < LANE_WORTH_BYTES <= sent and (lane := await self._lane(stack)) is not None:
+                yield wire.Input(lane=lane.ticket)
         if lane is not None:
             await lane.end()
+        if item is _End.CLOSE:
+            yield wire.Input(close_at_end=True)
 
     async def _lane(self, stack: contextlib.AsyncExitStack) -> Lane | None:
         with contextlib.suppress(PortalError):  # then messages do

@@ -14,6 +14,7 @@ from engine import host
 from engine.errors import RpcError, RpcTransportError
 from engine.portal.connection import Relay, greet
 from engine.portal.failures import translated
+from engine.portal.forking import claim_grpc
 from engine.portal.leases import PortLease, lease_port
 from engine.sockets import connect_unix
 from guest.wire import portal_pb2 as wire
@@ -198,10 +199,12 @@ async def open_session(
 ) -> AsyncIterator[GuestSession]:
     """Connect to the machine whose sockets are in `sockets_dir`; `on_wait` is called where others use all of its ports.
 
-    Raises RpcTransportError when nothing listens there or the agent does not answer.
+    Raises RpcTransportError when nothing listens there or the agent does not answer, UnsupportedError where gRPC cannot be
+    used (see engine.portal.forking).
     """
     import asyncio
 
+    claim_grpc()
     lease = await lease_port(sockets_dir, on_wait)
     try:
         connecting = asyncio.ensure_future(asyncio.to_thread(connect, sockets_dir, lease))

@@ -18,7 +18,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import IO
 
-from engine.errors import BoxliteError, InvalidStateError, NotDirectoryError, NotFoundError
+from engine.errors import (
+    BoxliteError,
+    InvalidStateError,
+    NotDirectoryError,
+    NotFoundError,
+    ReadOnlyError,
+    ResourceExhaustedError,
+)
 from engine.events import EventKind
 from engine.fsutil import storage_error
 from engine.model import BoxRecord
@@ -41,9 +48,15 @@ from engine.runtime.records import get_box
 from engine.runtime.resting import files_of_box
 from engine.runtime.running import session_with
 from engine.runtime.unpacking import Unpacker
+from engine.stdio import read_chunks, write_all
 from guest.wire import portal_pb2 as wire
 
 REPORT_INTERVAL_S = 0.2
+_HINTS: dict[type[BoxliteError], str] = {
+    ReadOnlyError: "copy to another directory, or mount this one for writing (without :ro)",
+    ResourceExhaustedError: "free space in the box, or create it with a larger disk",
+}
+"""What helps with what the box reports; what happens on the host comes with its own."""
 WIRE_NAME = "box"
 """What the top entry of a stream from a box is called: the host does not let the box choose."""
 
@@ -86,6 +99,7 @@ async def copy_out(context: Context, ref: str, box_path: str, target: str, optio
         bridge = Bridge()
         unpacker = Unpacker(
             top_fd,
+            place=place.directory,
             wire_name=WIRE_NAME if source.name else "",
             name=place.name,
             overwrite=options.overwrite,
@@ -142,8 +156,13 @@ async def copy_tar_out(
     async with _files(context, ref) as (_, session):
         found, source = await _box_source(session, box_path, options)
         name = os.fsencode(source.name) or b"."
+        sink.flush()
+        fd = _descriptor(sink)
         async for chunk in download(session, found.resolved, name=name, follow_link=False):
-            await asyncio.to_thread(sink.write, chunk)
+            if fd is None:
+                await asyncio.to_thread(sink.write, chunk)
+            else:
+                await write_all(fd, chunk)
         await asyncio.to_thread(sink.flush)
 
 
@@ -163,6 +182,8 @@ async def _files(context: Context, ref: str) -> AsyncIterator[tuple[BoxRecord, G
                     session = await stack.enter_async_context(session_with(context, record, "cp"))
             yield record, session
     except BoxliteError as error:
+        if error.hint is None:
+            error.hint = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), None)
         raise error.at(box=record.name, operation="cp") from error.__cause__
 
 
@@ -278,8 +299,22 @@ async def _checked(chunks: AsyncIterator[bytes], thread: asyncio.Future[object])
 
 
 async def _chunks_of(source: IO[bytes]) -> AsyncIterator[bytes]:
+    fd = _descriptor(source)
+    if fd is not None:
+        async for chunk in read_chunks(fd):
+            yield chunk
+        return
     while chunk := await asyncio.to_thread(source.read, CHUNK_BYTES):
         yield chunk
+
+
+def _descriptor(file: IO[bytes]) -> int | None:
+    """That of a pipe, socket or terminal: no thread then waits for its other side, and a copy can be broken off meanwhile."""
+    try:
+        fd = file.fileno()
+    except (AttributeError, OSError):  # io.UnsupportedOperation is one
+        return None
+    return None if stat.S_ISREG(os.fstat(fd).st_mode) else fd
 
 
 def _reporter(context: Context, item: str) -> Callable[[int], None]:

@@ -8,7 +8,7 @@ import os
 import stat
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 from engine import host
@@ -44,7 +44,7 @@ async def run_checks(layout: Layout, *, accel: Accel | None = None, guest_digest
         tasks = [
             group.create_task(_check_accel(layout, accel)),
             *(group.create_task(_check_program(program)) for program in programs if not program.library),
-            group.create_task(_check_archive(programs)),
+            *(group.create_task(check) for check in _builder_checks(guest_digest)),
             group.create_task(_check_namespaces()),
         ]
     return [
@@ -147,6 +147,15 @@ def _dotted(version: Version) -> str:
     return ".".join(str(part) for part in version)
 
 
+def _builder_checks(guest_digest: str | None) -> list[Coroutine[None, None, Check]]:
+    """What only building a guest image needs, where there is none yet."""
+    if guest_digest is not None:
+        return []
+    builders = guest_build_programs(as_root=os.geteuid() == 0)
+    versioned = [program for program in builders if program.minimum]
+    return [*(_check_program(program) for program in versioned), _check_archive(builders)]
+
+
 async def _check_archive(programs: Sequence[Program]) -> Check:
     """mke2fs loads libarchive when it is first needed: only making a file system shows that it is there."""
     name = "mke2fs -d"
@@ -222,7 +231,7 @@ def _check_guest(digest: str | None) -> Check:
     if digest is not None:
         return _ok(name, digest[:12])
     builders = guest_build_programs(as_root=os.geteuid() == 0)
-    missing = [program for program in builders if find_program(program.name) is None]
+    missing = [one for one in builders if not one.library and find_program(one.name) is None]
     remedy = "boxlite system setup"
     if missing:
         hints = ", ".join(install_hint(program, find_system()) for program in missing)

@@ -51,13 +51,15 @@ class LifecycleRuntime(HomeRuntime):
     ) -> AsyncIterator[Execution]:
         """Start a box and follow its main command, whose output is complete from the first byte on. When this process
         ends, the box is stopped. `stdin` must agree with the spec's `stdin_open`."""
+        from engine.runtime import running
         from engine.runtime.starting import started_box
 
         record = await self.get(ref)
         async with started_box(
             self._context, record, attached=True, size=size, shim=self._take_early()
         ) as started:
-            yield started.execution
+            async with running.loss_explained(self._context, started.record, "run"):
+                yield started.execution
             if started.execution.released:
                 await started.shim.release()
             elif started.execution.has_ended:

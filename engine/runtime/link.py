@@ -76,8 +76,10 @@ class BoxLink:
         execution = Execution(session, request.execution_id, tty=request.tty)
         try:
             await execution.begin(request)
-        except BaseException:
+        except BaseException as error:
             await execution.close()
+            if isinstance(error, asyncio.CancelledError):
+                await running.end_execution(execution)  # it may run by now
             raise
         return execution
 

@@ -37,6 +37,8 @@ from guest.wire.constants import (
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENTROPY_BYTES = 256
+RLIM_COUNT = 2**64
+"""A limit of -1 is the largest number there is, RLIM_INFINITY (getrlimit(2))."""
 
 
 def guest_init_request(record: BoxRecord, *, ephemeral: bool, ipv6: bool = False) -> wire.InitRequest:
@@ -159,7 +161,9 @@ def container_init_request(
         read_only=spec.read_only,
         pids_limit=spec.pids_limit or 0,
         shm_size_bytes=spec.shm_size_bytes or 0,
-        ulimits=[wire.Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in spec.ulimits],
+        ulimits=[
+            wire.Ulimit(name=u.name, soft=u.soft % RLIM_COUNT, hard=u.hard % RLIM_COUNT) for u in spec.ulimits
+        ],
         init_process=spec.init,
         ca_certificates=ca_certificates,
     )

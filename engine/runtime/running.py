@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import functools
 import secrets
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from engine.errors import BoxliteError, InvalidStateError, NotFoundError, RpcTransportError
 from engine.fsutil import tail_lines
@@ -23,6 +25,8 @@ from engine.runtime.stopping import wait_inactive
 from guest.wire.constants import MAIN_EXECUTION, PORTAL_PORTS
 
 ENDING_POLL_S = 0.01
+LOSS_PATIENCE_S = 0.7
+"""A lost connection is told within a second, with the reason if that is on record by then."""
 RECORD_TIMEOUT_S = 10.0
 
 
@@ -46,11 +50,20 @@ async def session_with(context: Context, record: BoxRecord, operation: str) -> A
             box=record.name,
             operation=operation,
         )
-    try:
-        async with open_session(
+    async with (
+        loss_explained(context, record, operation),
+        open_session(
             context.layout.box(record.id).sockets_dir, on_wait=lambda: tell_waiting(context, record)
-        ) as session:
-            yield session
+        ) as session,
+    ):
+        yield session
+
+
+@contextlib.asynccontextmanager
+async def loss_explained(context: Context, record: BoxRecord, operation: str) -> AsyncIterator[None]:
+    """Errors get the box's name and the operation, a lost connection the reason why it was lost."""
+    try:
+        yield
     except RpcTransportError as error:
         raise (await explain_loss(context, record, error)).at(box=record.name, operation=operation) from error
     except BoxliteError as error:
@@ -70,17 +83,27 @@ def tell_waiting(context: Context, record: BoxRecord) -> None:
 async def explain_loss(context: Context, record: BoxRecord, error: BoxliteError) -> BoxliteError:
     """Why the connection was lost, if the box has ended: its recorded reason and the console's last line."""
     console = context.layout.box(record.id).console_log
-    for _ in range(50):  # the shim needs a moment to write down what happened
+    deadline = time.monotonic() + LOSS_PATIENCE_S
+    while time.monotonic() < deadline:  # the shim needs a moment to write down what happened
         try:
             now = await get_box(context, record.id)
         except NotFoundError:
-            return RpcTransportError("the box was removed")
+            return RpcTransportError(
+                "the machine is gone, and the box was removed, as was asked for"
+                if record.spec.auto_remove
+                else "the box was removed"
+            )
         if not now.status.is_active:
-            lines = tail_lines(console)
-            said = f"; its console ended with: {lines[-1]}" if lines else ""
-            return RpcTransportError(f"the machine is gone: {now.state.reason}{said}", log_path=str(console))
+            return RpcTransportError(
+                f"the machine is gone: {now.state.reason}{_last_words(console)}", log_path=str(console)
+            )
         await asyncio.sleep(ENDING_POLL_S)
-    return error
+    return RpcTransportError(f"{error.message}{_last_words(console)}", hint=error.hint, log_path=str(console))
+
+
+def _last_words(console: Path) -> str:
+    lines = tail_lines(console)
+    return f"; its console ended with: {lines[-1]}" if lines else ""
 
 
 @contextlib.asynccontextmanager
@@ -98,18 +121,20 @@ async def executing(context: Context, record: BoxRecord, spec: ExecSpec) -> Asyn
             try:
                 await execution.begin(request)
             except asyncio.CancelledError:
-                await _kill(execution)
+                await execution.close()  # first: it shall not be asked for any more when it is ended
+                await end_execution(execution)
                 raise
             try:
                 yield execution
             finally:
                 if not (execution.released or execution.has_ended):
-                    await _kill(execution)
+                    await end_execution(execution)
         finally:
             await execution.close()
 
 
-async def _kill(execution: Execution) -> None:
+async def end_execution(execution: Execution) -> None:
+    """Kill it with all its processes, if it still can be; also where the caller is cancelled meanwhile."""
     with contextlib.suppress(BoxliteError):
         await asyncio.shield(execution.kill())
 

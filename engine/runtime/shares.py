@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,8 +58,9 @@ def _source(layout: Layout, record: BoxRecord, volume: VolumeSpec, number: int) 
 
 
 def mounts_of(volumes: Sequence[VolumeSpec], shares: Sequence[Share]) -> list[wire.Mount]:
-    """The same, as the agent is told."""
+    """The same, as the agent is told. A volume of ours that is empty gets what the image has at its place."""
     files = {share.name for share in shares if Path(share.source).is_file()}
+    empty = {share.name for share in shares if share.name not in files and not any(os.scandir(share.source))}
     mounts = []
     for number, volume in enumerate(volumes):
         if volume.kind is VolumeKind.TMPFS:
@@ -79,6 +81,9 @@ def mounts_of(volumes: Sequence[VolumeSpec], shares: Sequence[Share]) -> list[wi
                     share_path=str(number),
                     read_only=volume.read_only,
                     is_file=str(number) in files,
+                    fill=volume.kind is not VolumeKind.BIND
+                    and not (volume.read_only or volume.no_copy)
+                    and str(number) in empty,
                 )
             )
     return mounts

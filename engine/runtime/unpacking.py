@@ -2,7 +2,8 @@
 
 Every entry is reached through directories opened one by one without following links (openat(2), O_NOFOLLOW), so nothing
 that the stream, or somebody who races with us, puts in a path leads out of the destination. A file is written
-under a name of its own and renamed into place: what was there stays whole until then, and is never written through.
+without a name, or under one of its own, and then put into its place: what was there stays whole until then, and is never
+written through.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _SMALL_BYTES = 64 * 1024
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_KEPT_HERE = (errno.ENOTSUP, errno.EPERM, errno.EINVAL)
+_UNNAMED: int = getattr(os, "O_TMPFILE", 0)
 _Parts = tuple[bytes, ...]
 
 
@@ -50,7 +52,8 @@ class Unpacked:
 
 class Unpacker:
     """Extracts one stream below the directory `top_fd`, whose top entry must be called `wire_name` and is called
-    `name` here (empty: the directory itself). `on_bytes` hears how many bytes of files are there so far."""
+    `name` here (empty: the directory itself). `on_bytes` hears how many bytes of files are there so far; `place` is how
+    messages call the directory."""
 
     def __init__(
         self,
@@ -61,8 +64,10 @@ class Unpacker:
         overwrite: bool,
         keep_owner: bool,
         on_bytes: Callable[[int], None],
+        place: str = "",
     ) -> None:
         self._top_fd = top_fd
+        self._shown_place = os.fsencode(place)
         self._wire_name = os.fsencode(wire_name)
         self._name = os.fsencode(name)
         self._overwrite = overwrite
@@ -108,7 +113,7 @@ class Unpacker:
             self._enter(parts[:-1])
             self._make(reader, entry, parts)
         except OSError as error:
-            shown = _shown(entry.path)
+            shown = _shown(os.path.join(self._shown_place, *parts))  # noqa: PTH118  bytes
             if error.errno == errno.ELOOP:
                 raise DeniedError(
                     f"{shown}: a directory on the way to it is a symbolic link on the host, which is not followed"
@@ -196,6 +201,8 @@ class Unpacker:
             raise InvalidArgumentError(f"{_shown_parts(parts)}: only a directory replaces a directory")
         if there is not None and not self._overwrite:
             raise AlreadyExistsError(f"{_shown_parts(parts)} is there already")
+        if entry.is_file and there is None and self._make_unnamed(reader, entry, name):
+            return
         temporary = b".%s.boxlite" % secrets.token_hex(8).encode()
         try:
             self._make_in_place(reader, entry, temporary, parts)
@@ -216,6 +223,24 @@ class Unpacker:
         except BaseException:
             os.unlink(name, dir_fd=self._parent_fd)
             raise
+        finally:
+            os.close(fd)
+        return True
+
+    def _make_unnamed(self, reader: TarReader, entry: Entry, name: bytes) -> bool:
+        """A large file that has no name before all of it has come, so that nothing of it is left when we are killed (open(2),
+        O_TMPFILE); False on file systems that have no such files."""
+        if not _UNNAMED:
+            return False
+        try:
+            fd = os.open(b".", _UNNAMED | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=self._parent_fd)
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+                return False
+            raise
+        try:
+            self._write(fd, reader, entry)
+            os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._parent_fd, follow_symlinks=True)
         finally:
             os.close(fd)
         return True

@@ -9,6 +9,7 @@ import os
 import pickle
 import socket
 import threading
+import weakref
 from pathlib import Path
 
 from engine.errors import BoxliteError, EngineError
@@ -16,9 +17,12 @@ from engine.process import process_start_ticks
 from engine.shim.plan import COLLECTED, MESSAGE_HEADER, RELEASED, LaunchPlan, Verdict
 from engine.shim.spawn import spawn_module, spawn_shim
 
+_ours: weakref.WeakSet[Shim] = weakref.WeakSet()
+
 
 class Shim:
-    """A shim of ours, from its start until it is gone or let go of."""
+    """A shim of ours, from its start until it is gone or let go of. A process forked from this one does not hold its boxes:
+    they end with the one that started them."""
 
     def __init__(self, pid: int, start_ticks: int, lifeline: socket.socket) -> None:
         self.pid = pid
@@ -26,6 +30,7 @@ class Shim:
         self._lifeline = lifeline
         self._pending = b""
         self._reaped = False
+        _ours.add(self)
 
     async def send(self, message: LaunchPlan | Verdict) -> None:
         """First the plan, later the verdict. A shim that is gone is noticed by whoever waits for its answers."""
@@ -84,6 +89,14 @@ class Shim:
         """Close the lifeline: an attached or unconfirmed box ends, a detached one goes on."""
         self._lifeline.close()
         threading.Thread(target=self._reap, name="shim-reaper", daemon=True).start()
+
+
+def _leave_to_parent() -> None:
+    for shim in list(_ours):
+        shim._lifeline.close()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _error(answer: dict[str, object]) -> BoxliteError:

@@ -24,7 +24,8 @@ from guest.wire.constants import MAIN_EXECUTION, RUNS_METADATA
 
 _SERVICE = "/boxlite.v1.Execution/"
 _ON_ITS_WAY_S = 30.0
-"""How long a call waits for the execution it names: calls of one client may overtake one another."""
+"""How long a call waits for the execution it names: calls of one client may overtake one another. The main command comes
+when the machine has been made a box, however long that takes: who waits for it waits for the call that does so."""
 
 _MAX_SIGNAL = 64
 _HEARTBEAT_S = 1.0
@@ -194,7 +195,8 @@ class ExecutionService:
         return pb.ListReply(sessions=[_session(execution) for execution in self._sessions.all()])
 
     async def _execution(self, execution_id: str) -> Execution:
-        return await self._sessions.wait_for(execution_id, timeout_s=_ON_ITS_WAY_S)
+        timeout_s = None if execution_id == MAIN_EXECUTION else _ON_ITS_WAY_S
+        return await self._sessions.wait_for(execution_id, timeout_s=timeout_s)
 
 
 def _session(execution: Execution) -> pb.Session:

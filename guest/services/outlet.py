@@ -57,7 +57,9 @@ class Outlet:
         await self._stream.send_message(pb.Output(status=exit_status(ending), ends=self._ends))
 
     async def _send(self, number: int, chunk: Chunk) -> None:
-        if self._lane is None:
+        if (
+            self._lane is None and not self._ends
+        ):  # a client on a lane expects all ends there that it was not told
             self._lane = self._find_lane()
             if self._lane is not None:
                 await self._stream.send_message(pb.Output(on_lane=True))

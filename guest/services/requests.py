@@ -48,7 +48,7 @@ def _bind(container: Container, mount: pb.Mount) -> BindMount:
     if path.is_absolute() or ".." in path.parts:
         raise GuestError("invalid_argument", f"the shared path {mount.share_path} leads out of the share")
     source = container.share / path
-    return BindMount(source=str(source), target=mount.target, read_only=mount.read_only)
+    return BindMount(source=str(source), target=mount.target, read_only=mount.read_only, fill=mount.fill)
 
 
 def _tmpfs(mount: pb.Mount) -> TmpfsMount:

@@ -27,7 +27,7 @@ Output port: agent → shim, the main command's output, as frames: OUTPUT_HEADER
 
 import struct
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 AGENT_VERSION = "0.1.0"
 
 PORTAL_PORTS = 16

@@ -408,9 +408,10 @@ class MetricsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Mount(_message.Message):
-    __slots__ = ["is_file", "kind", "read_only", "share_path", "target", "tmpfs_mode", "tmpfs_size_bytes"]
+    __slots__ = ["fill", "is_file", "kind", "read_only", "share_path", "target", "tmpfs_mode", "tmpfs_size_bytes"]
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
+    FILL_FIELD_NUMBER: _ClassVar[int]
     IS_FILE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
@@ -420,6 +421,7 @@ class Mount(_message.Message):
     TMPFS: Mount.Kind
     TMPFS_MODE_FIELD_NUMBER: _ClassVar[int]
     TMPFS_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    fill: bool
     is_file: bool
     kind: Mount.Kind
     read_only: bool
@@ -427,7 +429,7 @@ class Mount(_message.Message):
     target: str
     tmpfs_mode: int
     tmpfs_size_bytes: int
-    def __init__(self, kind: _Optional[_Union[Mount.Kind, str]] = ..., target: _Optional[str] = ..., share_path: _Optional[str] = ..., read_only: bool = ..., tmpfs_size_bytes: _Optional[int] = ..., tmpfs_mode: _Optional[int] = ..., is_file: bool = ...) -> None: ...
+    def __init__(self, kind: _Optional[_Union[Mount.Kind, str]] = ..., target: _Optional[str] = ..., share_path: _Optional[str] = ..., read_only: bool = ..., tmpfs_size_bytes: _Optional[int] = ..., tmpfs_mode: _Optional[int] = ..., is_file: bool = ..., fill: bool = ...) -> None: ...
 
 class Network(_message.Message):
     __slots__ = ["address", "address6", "announce", "gateway", "gateway6", "mac", "mtu", "redirect"]

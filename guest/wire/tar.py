@@ -1,9 +1,9 @@
 """Entries of a tar archive and the headers they are written as: the form that trees of files have between host and box.
 
-What fits stands in a GNU header; names too long for it go before in full (`L`, `K`), raw as they are; attributes, fractions
-of a second and holes go in a pax header (POSIX.1-2008 pax; GNU tar manual, "Tar Internals" and "Sparse Formats" 1.0; star's
-SCHILY.xattr). tarfile can all of this too, in three times the time, which is what a tree of small files waits for under
-emulation.
+What fits stands in a ustar header, whose magic tells GNU tar that holes are told the pax way; names too long for it go before
+it in full (`L`, `K`), raw as they are; attributes, fractions of a second and holes go in a pax header (POSIX.1-2008 pax; GNU tar
+manual, "Tar Internals" and "Sparse Formats" 1.0; star's SCHILY.xattr). tarfile can all of this too, in three times the time,
+which is what a tree of small files waits for under emulation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILE, HARDLINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO = b"0", b"1", b"2", b
 
 _NAME_BYTES = 100
 _EXTENDED_NAME = b"././@LongLink"
-_MAGIC = b"ustar  \0"
+_MAGIC = b"ustar\x0000"
 _SECOND_NS = 10**9
 
 

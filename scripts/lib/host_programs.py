@@ -58,6 +58,18 @@ def test_programs() -> tuple[Program, ...]:
             purpose="makes the registry's accounts",
             packages={DEBIAN: "apache2-utils", FEDORA: "httpd-tools", ARCH: "apache"},
         ),
+        Program(
+            name="qemu-img",
+            purpose="checks the disks of boxes",
+            packages={DEBIAN: "qemu-utils", FEDORA: "qemu-img", ARCH: "qemu-img"},
+            backport=True,
+        ),
+        Program(
+            name="debugfs",
+            purpose="reads file systems back",
+            packages=dict.fromkeys(System, "e2fsprogs"),
+            backport=True,
+        ),
         Program(name="skopeo", purpose="copies images", packages=dict.fromkeys(System, "skopeo")),
         Program(
             name="tmux", purpose="is the terminal tests type into", packages=dict.fromkeys(System, "tmux")

@@ -17,6 +17,7 @@ from typing import Any
 
 from engine.errors import BoxliteError
 from engine.portal import connection, files, listing, session
+from engine.portal import execution as executions
 from engine.portal.boot import boot
 from engine.portal.execution import Execution
 from engine.portal.failures import translated
@@ -38,6 +39,7 @@ def hurry(change: Callable[[Any, str, Any], None] = setattr) -> None:
     change(connection, "MAX_STALE_BYTES", 8 << 20)
     change(files, "STALL_S", 1.0)
     change(box_users, "READ_TIMEOUT_S", 1.0)
+    change(executions, "BEGIN_DEADLINE_S", 1.5)
     change(session, "DEADLINES_S", dict.fromkeys(session.DEADLINES_S, 1.5))
     change(listing, "ANSWER_TIMEOUT_S", 1.0)
     change(outputlog, "CAP_BYTES", 1 << 20)
@@ -52,6 +54,16 @@ async def _ping(opened: GuestSession) -> str:
 
 
 async def _run(opened: GuestSession) -> str:
+    command = Execution(opened, "x")
+    try:
+        await command.begin(wire.ExecRequest(execution_id="x", argv=["true"]))
+    except BaseException:
+        await command.close()
+        raise
+    return await _follow(command)
+
+
+async def _exec_and_attach(opened: GuestSession) -> str:
     with translated("exec"):
         await opened.exec(wire.ExecRequest(execution_id="x", argv=["true"]))
     return await _follow(Execution(opened, "x"))
@@ -153,7 +165,7 @@ async def _download(opened: GuestSession) -> str:
 
 
 CALLS: tuple[Callable[[GuestSession], Awaitable[str]], ...] = (
-    _ping, _run, _run, _run, _feed, _boot, _list, _metrics, _owner, _upload, _download, _download,
+    _ping, _run, _run, _exec_and_attach, _feed, _boot, _list, _metrics, _owner, _upload, _download, _download,
 )  # fmt: skip
 
 

@@ -127,6 +127,7 @@ def _contents(scratch: Path) -> Iterator[Case]:
     for name, words in {
         "sparse-gnu": ["--format=gnu"],
         "sparse-pax-0.0": ["--format=pax", "--sparse-version=0.0"],
+        "sparse-pax-0.1": ["--format=pax", "--sparse-version=0.1"],
         "sparse-pax-1.0": ["--format=pax", "--sparse-version=1.0"],
     }.items():
         yield Case(name=name, layers=[layer], archives=[_by_tar(holes, [*words, *contents])])
@@ -283,6 +284,24 @@ def _attributes() -> Iterator[Case]:
         name="file-capabilities",
         layers=[[file("ping", b"x", mode=0o755, xattrs={"security.capability": capability(CAP_NET_RAW)})]],
     )
+    no_owner = 0xFFFFFFFF
+    rules = [
+        (0x01, 6, no_owner),
+        (0x02, 4, 1234),
+        (0x04, 4, no_owner),
+        (0x10, 4, no_owner),
+        (0x20, 0, no_owner),
+    ]
+    access = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *rule) for rule in rules)
+    yield Case(
+        name="access-lists",
+        layers=[
+            [
+                file("f", b"x", mode=0o640, xattrs={"system.posix_acl_access": access}),
+                folder("d", mode=0o750, xattrs={"system.posix_acl_default": access}),
+            ]
+        ],
+    )
     yield Case(
         name="devices",
         layers=[
@@ -310,6 +329,9 @@ def _layers() -> Iterator[Case]:
         name="empty-layers",
         layers=[[], [file("a", b"1")], [], []],
         archives=[bytes(1024), layer_tar([file("a", b"1")]), empty.getvalue(), bytes(10240)],
+    )
+    yield Case(
+        name="wide-directory", layers=[[folder("wide"), *(file(f"wide/{n}", b"%d" % n) for n in range(3000))]]
     )
     yield Case(
         name="4000-files",

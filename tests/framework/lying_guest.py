@@ -34,6 +34,7 @@ from guest.wire.constants import (
     NONCE_BYTES,
     OUTPUT_HEADER,
     REPLY_MAGIC,
+    RUNS_METADATA,
     TICKET_BYTES,
 )
 from tests.framework.hostile_messages import hostile_tar, random_bytes, random_message
@@ -44,11 +45,11 @@ STALL_S = 30.0
 REPLIES = {
     "Guest": {"Init": pb.InitReply, "Boot": pb.BootReply, "Ping": pb.PingReply, "Shutdown": pb.ShutdownReply,
               "Metrics": pb.MetricsReply},
-    "Execution": {"Exec": pb.ExecReply, "Attach": pb.Output, "SendInput": pb.InputReply, "Wait": pb.WaitReply,
-                  "Kill": pb.KillReply, "ResizeTty": pb.ResizeReply, "List": pb.ListReply},
+    "Execution": {"Exec": pb.ExecReply, "Attach": pb.Output, "Run": pb.Output, "SendInput": pb.InputReply,
+                  "Wait": pb.WaitReply, "Kill": pb.KillReply, "ResizeTty": pb.ResizeReply, "List": pb.ListReply},
     "Files": {"Upload": pb.UploadReply, "Download": pb.DownloadChunk, "Stat": pb.StatReply},
 }  # fmt: skip
-STREAMS = {"Attach": Cardinality.UNARY_STREAM, "Download": Cardinality.UNARY_STREAM,
+STREAMS = {"Attach": Cardinality.UNARY_STREAM, "Run": Cardinality.UNARY_STREAM, "Download": Cardinality.UNARY_STREAM,
            "SendInput": Cardinality.STREAM_UNARY, "Upload": Cardinality.STREAM_UNARY}  # fmt: skip
 
 
@@ -219,7 +220,7 @@ class _Services:
                 await self._fail(stream)
             elif choice == 3:
                 raise RuntimeError("the agent failed")
-            elif method in ("Attach", "Download"):
+            elif method in ("Attach", "Run", "Download"):
                 await self._stream(stream, method)
             else:
                 await stream.send_message(self._message(reply))
@@ -255,7 +256,9 @@ class _Services:
 
     async def _stream(self, stream: Stream[Any, Any], method: str) -> None:
         dice = self._dice
-        messages = self._outputs() if method == "Attach" else self._downloads()
+        messages = self._downloads() if method == "Download" else self._outputs()
+        if method == "Run" and dice.random() < 0.8:
+            await stream.send_initial_metadata(metadata={RUNS_METADATA: "1"})
         flood = dice.random() < 0.1
         for _ in range(400 if flood else 1):
             for message in messages:
@@ -272,6 +275,12 @@ class _Services:
         right = [pb.Output(stream=0, offset=0, data=data), pb.Output(stream=1, offset=0, data=b"e"),
                  pb.Output(stream=0, offset=len(data), end=True), pb.Output(stream=1, offset=1, end=True),
                  pb.Output(status=pb.ExitStatus(exit_code=dice.choice((0, 1, 256, -1, 2**31 - 1))))]  # fmt: skip
+        if dice.random() < 0.5:  # the ends come with the status
+            ends = [
+                pb.Output.End(stream=number, offset=message.offset)
+                for number, message in enumerate(right[2:4])
+            ]
+            right[2:] = [pb.Output(status=pb.ExitStatus(), ends=ends * dice.choice((1, 1, 2)))]
         for _ in range(dice.randrange(4)):
             place = dice.randrange(len(right) + 1)
             match dice.randrange(4):

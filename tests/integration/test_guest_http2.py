@@ -30,7 +30,8 @@ class _Measure:
 async def test_server_asked_first_thing_with_a_large_message_answers(tmp_path: Path, size_bytes: int) -> None:
     server = PortalServer([_Measure()])
     path = tmp_path / "s"
-    listener = await asyncio.get_running_loop().create_unix_server(server.new_connection, path)
+    transports: list[asyncio.Transport] = []
+    listener = await asyncio.get_running_loop().create_unix_server(lambda: _noted(server, transports), path)
     try:
         for _ in range(4):
             async with grpc.aio.insecure_channel(f"unix:{path}", options=CHANNEL_OPTIONS) as channel:
@@ -43,3 +44,19 @@ async def test_server_asked_first_thing_with_a_large_message_answers(tmp_path: P
     finally:
         listener.close()
         await listener.wait_closed()
+        for transport in transports:  # a busy host has not told them yet that the client went away
+            transport.abort()
+        await asyncio.sleep(0)
+
+
+def _noted(server: PortalServer, transports: list[asyncio.Transport]) -> asyncio.Protocol:
+    """A protocol for a new connection, whose transport is put down."""
+    protocol = server.new_connection()
+    connected = protocol.connection_made
+
+    def note(transport: asyncio.Transport) -> None:
+        transports.append(transport)
+        connected(transport)
+
+    protocol.connection_made = note  # type: ignore[method-assign, assignment]
+    return protocol

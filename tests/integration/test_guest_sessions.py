@@ -105,6 +105,18 @@ async def test_sessions_wait_for_an_execution_that_comes_later_gets_it() -> None
     assert await waiting is execution
 
 
+async def test_sessions_one_who_gives_up_waiting_takes_nothing_from_the_others() -> None:
+    sessions, execution = Sessions(), _execution()
+    waiting = asyncio.create_task(sessions.wait_for("e", timeout_s=None))
+    cancelled = asyncio.create_task(sessions.wait_for("e", timeout_s=None))
+    with pytest.raises(GuestError, match="no execution e"):
+        await sessions.wait_for("e", timeout_s=0.01)
+    cancelled.cancel()
+    await asyncio.sleep(0)
+    sessions.add(execution)
+    assert await asyncio.wait_for(waiting, 5) is execution
+
+
 async def test_sessions_refused_execution_tells_those_who_wait() -> None:
     sessions = Sessions()
     waiting = asyncio.create_task(sessions.wait_for("e", timeout_s=5))

@@ -51,6 +51,23 @@ def test_auto_stop_counts_input_of_attach_and_not_attach_itself(boxlite: Boxlite
         wait_status(boxlite, "typed", "stopped", within_s=15)
 
 
+def test_auto_stop_counts_copies_of_files(boxlite: Boxlite, alpine: str) -> None:
+    boxlite("run", "-d", "--name", "copied", "--auto-stop", "4s", "--stop-timeout", "0", alpine,
+            "sleep", "600", check=True)  # fmt: skip
+    begun = time.monotonic()
+    while time.monotonic() - begun < 7:
+        assert boxlite("cp", "copied:/etc/hostname", "-").returncode == 0
+        time.sleep(0.5)
+    assert events_of_starts(boxlite, "copied") == 1, "no copy had to wake it"
+    wait_status(boxlite, "copied", "stopped", within_s=20)
+
+
+def events_of_starts(boxlite: Boxlite, name: str) -> int:
+    found = boxlite.out("events", "--since", "5m", "--no-follow", "--filter", f"name={name}",
+                        "--filter", "event=started", "--format", "{{.Cursor}}")  # fmt: skip
+    return len(found.split())
+
+
 def test_auto_delete_counts_from_the_stop_and_is_forgotten_by_a_start(boxlite: Boxlite, alpine: str) -> None:
     boxlite("run", "--name", "brief", "--auto-delete", "3s", alpine, "true", check=True)
     assert status(boxlite, "brief") == "stopped"

@@ -35,7 +35,7 @@ FACTS = """
 
 @pytest.fixture(scope="module", params=[
     (), ("--user", "guest", "--cap-add", "SYS_ADMIN", "--cap-drop", "CHOWN"),
-    ("--security-opt", "no-new-privileges", "--ulimit", "nofile=100:200", "--ulimit", "core=0", "-w", "/var"),
+    ("--security-opt", "no-new-privileges", "--ulimit", "nofile=100:200", "--ulimit", "core=0", "--ulimit", "memlock=-1", "-w", "/var"),
     ("--privileged", "--init"),
 ])  # fmt: skip
 def box(boxlite_of_module: Boxlite, alpine: str, request: pytest.FixtureRequest) -> Iterator[str]:

@@ -239,6 +239,21 @@ async def test_names_with_line_ends_and_escapes_are_kept_and_shown_safely(
     assert done.returncode != 0 and missing.returncode != 0
 
 
+async def test_command_with_line_ends_and_escapes_is_shown_safely_in_a_table(
+    boxlite_of_module: Boxlite, box: library.Box
+) -> None:
+    hostile = await box.exec_shell("sleep 60 # \x1b[2J\x1b]0;title\x07\u202egnp\nmain  forged line")
+    try:
+        shown = await asyncio.to_thread(boxlite_of_module, "top", BOX)
+    finally:
+        await hostile.kill()
+    assert shown.returncode == 0 and b"sleep 60 #" in shown.stdout
+    assert (
+        b"\x1b" not in shown.stdout and b"\x07" not in shown.stdout and "\u202e" not in shown.stdout.decode()
+    )
+    assert len(shown.stdout.splitlines()) == 3  # the head, the main command, this one
+
+
 async def test_deep_and_looping_trees_come_to_an_end(box: library.Box, runtime: Runtime, out: Path) -> None:
     await sh(box, "mkdir -p /loop/a; ln -s .. /loop/a/up; ln -s /loop /loop/a/again; ln -s self /loop/self")
     deep = "/".join(["d"] * 120)

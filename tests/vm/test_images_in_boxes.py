@@ -117,10 +117,10 @@ def case_names() -> list[str]:
     return [
         "oci-gzip", "oci-zstd", "oci-none", "docker-schema-2", "gnu-long-names", "pax-names-of-255-bytes", "ustar",
         "names-not-utf-8", "foreign-order", "no-entries-for-directories", "sizes", "sparse-gnu", "sparse-pax-0.0",
-        "sparse-pax-1.0", "file-of-8-gib", "hard-links", "hard-links-across-layers", "hard-link-whose-target-is-replaced",
+        "sparse-pax-0.1", "sparse-pax-1.0", "file-of-8-gib", "hard-links", "hard-links-across-layers", "hard-link-whose-target-is-replaced",
         "symbolic-links", "whiteout", "whiteout-after-its-replacement", "whiteout-of-nothing", "opaque-first", "opaque-last",
         "opaque-below-opaque", "kinds-replaced", "removed-and-made-again", "modes-and-owners", "times", "xattrs",
-        "xattr-that-is-empty", "file-capabilities", "devices", "127-layers", "empty-layers", "4000-files",
+        "xattr-that-is-empty", "file-capabilities", "access-lists", "devices", "127-layers", "empty-layers", "wide-directory", "4000-files",
     ]  # fmt: skip
 
 

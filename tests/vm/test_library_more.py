@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 import boxlite as library
@@ -145,6 +147,59 @@ async def test_interactive_box_gives_the_program_a_terminal(runtime: library.Box
         text = (await box.shell.stdout().read()).decode()
         assert "30 90" in text and "/dev/pts/0" in text
         assert (await box.wait()).exit_code == 5
+
+
+def test_interactive_box_called_plainly_gives_the_program_a_terminal(boxlite: Boxlite, alpine: str) -> None:
+    with (
+        library.SyncBoxlite(library.Options(home_dir=boxlite.home)) as runtime,
+        library.SyncInteractiveBox(alpine, tty=False, runtime=runtime) as box,
+    ):
+        box.shell.stdin().send_input("tty; exit 6\n")
+        assert b"/dev/pts/0" in box.shell.stdout().read()
+        assert box.wait().exit_code == 6
+
+
+TYPED = """
+import sys, boxlite
+kind = getattr(boxlite, sys.argv[1])
+if sys.argv[1].startswith("Sync"):
+    with kind(sys.argv[2]) as box:
+        print("ended with", box.wait().exit_code)
+else:
+    import asyncio
+    async def main():
+        async with kind(sys.argv[2]) as box:
+            print("ended with", (await box.wait()).exit_code)
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ["InteractiveBox", "SyncInteractiveBox"])
+def test_interactive_box_at_a_terminal_is_in_the_hands_of_the_person(
+    boxlite: Boxlite, alpine: str, kind: str
+) -> None:
+    environment = os.environ | {"BOXLITE_HOME": str(boxlite.home)}
+    child = pexpect.spawn(
+        sys.executable,
+        ["-c", TYPED, kind, alpine],
+        env=environment,
+        dimensions=(30, 100),
+        timeout=60,
+        encoding="utf-8",
+    )
+    child.expect("# ")
+    child.sendline("stty size")
+    child.expect("30 100")
+    child.setwinsize(40, 120)
+    for _ in range(20):
+        child.sendline("stty size")
+        if child.expect(["40 120", "30 100"]) == 0:
+            break
+    else:
+        raise AssertionError("the shell was never told of the new size")
+    child.sendline("exit 7")
+    child.expect("ended with 7")
+    child.expect(pexpect.EOF)
 
 
 async def test_cleanup_stale_removes_what_a_killed_process_left(

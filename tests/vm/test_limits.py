@@ -96,6 +96,21 @@ def test_read_only_leaves_only_mounts_writable(boxlite: Boxlite, alpine: str) ->
     assert "Read-only file system" in out and out.endswith("yes")
 
 
+def test_every_limit_is_the_same_after_stop_and_start(boxlite: Boxlite, alpine: str) -> None:
+    boxlite("run", "-d", "--name", "kept", "--cpus", "2", "--memory", "256m", "--disk-size", "2g", "--pids-limit", "77",
+            "--ulimit", "nofile=123:456", "--shm-size", "8m", "--tmpfs", "/scratch:size=4m", "--read-only",
+            "--cap-drop", "chown", "--stop-timeout", "0", alpine, "sleep", "600", check=True)  # fmt: skip
+    script = (
+        "nproc; awk '/MemTotal/ {print $2}' /proc/meminfo; df -k / /dev/shm /scratch | awk 'NR>1 {print $2}';"
+        "cat /sys/fs/cgroup/pids.max; ulimit -n; grep CapBnd /proc/self/status; touch /no 2>&1"
+    )
+    before = boxlite("exec", "kept", "sh", "-c", script).stdout.decode()
+    for word in ("77", "123", "8192", "4096", "Read-only"):
+        assert word in before
+    boxlite("restart", "kept", check=True)
+    assert boxlite("exec", "kept", "sh", "-c", script).stdout.decode() == before
+
+
 @pytest.mark.parametrize(
     ("flags", "has", "lacks"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,29 @@ def test_concurrent_execs_of_a_stopped_resumable_box_join_one_start(boxlite: Box
     done = at_once(boxlite, *(["exec", "resumable", "echo", str(number)] for number in range(4)))
     assert [out for _, out, _ in done] == ["0\n", "1\n", "2\n", "3\n"], done
     assert events_of(boxlite, "resumable", "started") == 1
+
+
+def test_exec_attach_and_cp_of_a_stopped_resumable_box_do_not_hinder_one_another(
+    boxlite: Boxlite, alpine: str, tmp_path: Path
+) -> None:
+    boxlite("create", "--name", "resumable", alpine, check=True)
+    (tmp_path / "file").write_text("copied")
+    attached = boxlite.popen("attach", "resumable", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        done = at_once(
+            boxlite,
+            ["exec", "resumable", "echo", "well"],
+            ["cp", str(tmp_path / "file"), "resumable:/root/file"],
+            ["exec", "resumable", "echo", "well"],
+        )
+        assert [(code, out) for code, out, _ in done] == [(0, "well\n"), (0, ""), (0, "well\n")], done
+        assert boxlite.out("exec", "resumable", "cat", "/root/file") == "copied"
+        assert events_of(boxlite, "resumable", "started") <= 2, (
+            "one start, beside that of a copy which came first"
+        )
+    finally:
+        attached.kill()
+        attached.wait()
 
 
 def test_two_starts_make_one_machine(boxlite: Boxlite, alpine: str) -> None:

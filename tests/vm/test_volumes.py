@@ -38,3 +38,21 @@ def test_missing_volume_is_named_and_nothing_is_left(boxlite: Boxlite, alpine: s
         assert done.returncode in (2, 125)
         assert said in done.stderr.decode()
     assert boxlite.out("ls", "-aq") == ""
+
+
+def test_new_volume_gets_what_the_image_has_at_its_place(
+    boxlite: Boxlite, alpine: str, tmp_path: Path
+) -> None:
+    boxlite("volume", "create", "filled", check=True)
+    expected = boxlite.out("run", "--rm", alpine, "ls", "/etc/apk")
+    assert "repositories" in expected
+    script = "ls /etc/apk; head -c 0 /etc/apk/repositories && echo mine > /etc/apk/mine; rm /etc/apk/world"
+    assert boxlite.out("run", "--rm", "-v", "filled:/etc/apk", alpine, "sh", "-c", script) == expected
+    again = boxlite.out("run", "--rm", "-v", "filled:/etc/apk", alpine, "ls", "/etc/apk").splitlines()
+    assert "mine" in again and "world" not in again
+    (tmp_path / "bound").mkdir()
+    boxlite("volume", "create", "plain", check=True)
+    words = ["-v", "plain:/etc/apk:nocopy", "-v", f"{tmp_path}/bound:/etc/init.d", "-v", "/etc/profile.d"]
+    script = "ls /etc/apk /etc/init.d | grep -vc :; ls /etc/profile.d"
+    said = boxlite.out("run", "--rm", *words, alpine, "sh", "-c", script).splitlines()
+    assert said[0] == "1" and "color_prompt.sh.disabled" in said

@@ -64,6 +64,9 @@ class LocalProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
 
+    async def leave_stdin(self) -> None:
+        """Nothing waits on its way."""
+
     async def wait(self) -> ExitStatus:
         code = await self._process.wait()
         return ExitStatus(exit_code=code if code >= 0 else 128 - code, signal=max(0, -code))

@@ -98,6 +98,8 @@ class Zeros:
     def __init__(self) -> None:
         self._fd = os.open("/dev/zero", os.O_RDONLY)
 
+    is_packed = True
+
     def descriptor(self, entry: TarEntry) -> int:
         return self._fd
 

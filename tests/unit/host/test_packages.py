@@ -24,7 +24,7 @@ def test_find_system_goes_by_id_and_kin(release: dict[str, str], system: System 
 def test_install_hint_on_debian_12_takes_backports_where_its_own_is_too_old() -> None:
     hints = {
         program.name: install_hint(program, System.DEBIAN, codename="bookworm")
-        for program in needed_programs("x86_64")
+        for program in (*needed_programs("x86_64"), *guest_build_programs())
     }
     assert hints["qemu-system-x86_64"] == "sudo apt install -t bookworm-backports qemu-system-x86"
     assert hints["mke2fs"] == "sudo apt install -t bookworm-backports e2fsprogs"
