@@ -13,7 +13,7 @@ from typing import Any
 
 from grpclib.config import Configuration
 
-from guest.cgroups import limit_box, setup_cgroups
+from guest.cgroups import limit_box, main_group, setup_cgroups
 from guest.container import Container
 from guest.device_filter import DeviceFilter
 from guest.egress import Egress, NetworkPort
@@ -141,7 +141,10 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
     )
     portals: list[PortalPort] = []
     warm_up = WarmUp(
-        server.new_connection, reaper, box, is_wanted=lambda: any(port.is_taken for port in portals)
+        server.new_connection,
+        reaper,
+        main_group(box),
+        is_wanted=lambda: any(port.is_taken for port in portals),
     )
     events.on_order = Orders(container, warm_up.again).obey
     poller = PortPoller(loop)

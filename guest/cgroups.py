@@ -1,11 +1,12 @@
 """The machine's cgroups (cgroup v2).
 
     /agent         the agent; a share of the memory is kept for it
-    /box           the container: its limits, its main command
+    /box           the box's limits; no process
+    /box/main      the container's main command and what it starts
     /box/exec-ID   one execution each, so that all its descendants can be counted and killed
 
-No controller is enabled below /box: processes may then live in it beside its children (cgroups(7), "no internal
-processes" holds only for enabled controllers).
+Groups share the processor before their processes do. So an execution gets its part of it however many processes the main
+command has, a fork bomb's too, and a few processes are kept for executions.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ AGENT_RESERVE_BYTES = 48 << 20
 HEADROOM_BYTES = 16 << 20
 """What is kept from the box for memory the kernel needs on its behalf and does not charge to it."""
 _MOST_CPU_WEIGHT = 10000
+_MAIN_CPU_WEIGHT = 400
+"""Four times an execution's: what a service's few threads would have beside one if each had the same."""
+EXECUTIONS_PIDS = 64
+"""Processes that the main command cannot take, where nobody has said how many the box may have."""
+_MAIN = "main"
 _GROUPS_KEPT = 16
 _CONTROLLERS = ("cpu", "io", "memory", "pids")
 
@@ -112,13 +118,20 @@ class CgroupPool:
         return cgroup not in still
 
 
+def main_group(box: Cgroup) -> Cgroup:
+    """Where the main command lives."""
+    return box.child(_MAIN)
+
+
 def setup_cgroups(root: Path = CGROUP_ROOT) -> tuple[Cgroup, Cgroup]:
     """Make the agent's group and the box's, move this process into the first, and return (agent, box)."""
     agent, box = Cgroup(root / "agent").create(), Cgroup(root / "box").create()
     agent.set("cgroup.procs", 0)
     available = (root / "cgroup.controllers").read_text().split()
     enabled = " ".join(f"+{name}" for name in _CONTROLLERS if name in available)
-    (root / "cgroup.subtree_control").write_text(enabled)
+    for group in (Cgroup(root), box):
+        group.set("cgroup.subtree_control", enabled)
+    main_group(box).create().set("cpu.weight", _MAIN_CPU_WEIGHT)
     agent.set("memory.min", AGENT_RESERVE_BYTES)
     agent.set("cpu.weight", _MOST_CPU_WEIGHT)
     limit_box(box)
@@ -134,10 +147,13 @@ def limit_box(box: Cgroup, *, memory_bytes: int = 0, pids: int = 0) -> None:
     """
     memory = _memory_bytes()
     most = max(memory["MemAvailable"] - HEADROOM_BYTES, memory["MemTotal"] // 4)
-    box.set("memory.max", min(memory_bytes, most) if memory_bytes else most)
+    main = main_group(box)
+    for group in (box, main):  # main's is what programs in the box read
+        group.set("memory.max", min(memory_bytes, most) if memory_bytes else most)
     threads = int(Path("/proc/sys/kernel/threads-max").read_text())
     most_pids = max(64, threads - max(64, threads // 10))
     box.set("pids.max", min(pids, most_pids) if pids else most_pids)
+    main.set("pids.max", min(pids, most_pids) if pids else max(32, most_pids - EXECUTIONS_PIDS))
 
 
 def _memory_bytes() -> dict[str, int]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from guest.cgroups import Cgroup, limit_box
+from guest.cgroups import Cgroup, limit_box, main_group
 from guest.copyup import fill_volume
 from guest.crun import Crun
 from guest.device_filter import DeviceFilter
@@ -81,7 +81,7 @@ class Container:
     def get_ready(self) -> None:
         """Before the template is saved: set the disks up, and have crun wait for a container."""
         leave_disks_to_the_host()
-        self._crun.park(self._cgroup)
+        self._crun.park(main_group(self._cgroup))
 
     async def initialize(self, identity: Identity, request: ContainerRequest) -> int:
         """Mount the disk and prepare everything up to the command. Raises GuestError."""
@@ -95,8 +95,8 @@ class Container:
                 if bind.fill:
                     await self._fill(bind)
             main = Execution(
-                MAIN_EXECUTION, request.argv, tty=request.tty, stdin=request.stdin, cgroup=self._cgroup,
-                on_output=self._on_output,
+                MAIN_EXECUTION, request.argv, tty=request.tty, stdin=request.stdin,
+                cgroup=main_group(self._cgroup), on_output=self._on_output,
             )  # fmt: skip
             pid = 0
             if request.files_only:

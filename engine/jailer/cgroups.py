@@ -133,9 +133,11 @@ def _make_unified(name: str, pids: Sequence[int], limits: GroupLimits, root: Pat
         path.mkdir()
     except OSError:
         return []
-    for file, value in values.items():
-        _write(path / file, value)
-    return [path] if all(_write(path / "cgroup.procs", str(pid)) for pid in pids) else _undone(path)
+    limited = [_write(path / file, value) for file, value in values.items()]
+    if any(limited) and all(_write(path / "cgroup.procs", str(pid)) for pid in pids):
+        return [path]
+    _undone(path)
+    return _undone(parent)  # which stays where others are in it
 
 
 def _make_legacy(name: str, pids: Sequence[int], limits: GroupLimits, root: Path) -> list[Path]:

@@ -163,22 +163,20 @@ class Network:
                 "the program passt is not installed, so the box can have no network",
                 hint="install the package passt, or run without a network: --network disabled",
             )
-        self._published = bool(ports)
+        self._binary = binary
+        self._ports = tuple(ports)
+        self._jail_enabled = jail_enabled
         self._log_path = log_path
         self._home = home
         self._claim = Claim.of() if gives_ids() else None
-        identity = None if self._claim is None else self._claim.identity
-        self._jail = passt_jail(binary, ports, enabled=jail_enabled, identity=identity)
         self._argv = build_passt_argv(
             binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver, ipv6=ipv6
         )
-        if identity is not None and (self._jail.identity is None or not jail_enabled):
-            self._argv += ("--runas", f"{identity.uid}:{identity.gid}")
         self._process: asyncio.subprocess.Process | None = None
 
     async def open(self) -> None:
         """Start passt now if it has ports to listen on. Raises NetworkError."""
-        if self._published:
+        if self._ports:
             await self._start()
 
     async def run(self) -> int | None:
@@ -203,9 +201,14 @@ class Network:
             self._claim.close()
 
     async def _start(self) -> None:
-        command = Command(argv=self._argv, pass_fds=(self._far_end.fileno(),))
+        identity = None if self._claim is None else self._claim.identity
+        jail = passt_jail(self._binary, self._ports, enabled=self._jail_enabled, identity=identity)
+        argv = self._argv
+        if identity is not None and (jail.identity is None or not jail.enabled):
+            argv += ("--runas", f"{identity.uid}:{identity.gid}")
+        command = Command(argv=argv, pass_fds=(self._far_end.fileno(),))
         try:
-            async with jailed(command, self._jail, home=self._home) as wrapped:
+            async with jailed(command, jail, home=self._home) as wrapped:
                 self._process = await start(wrapped, log_path=self._log_path)
         except OSError as error:
             raise NetworkError(f"passt could not be started: {error.strerror}") from error

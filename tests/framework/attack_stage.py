@@ -21,6 +21,7 @@ from pathlib import Path
 
 from engine import host
 from engine.jailer.grants import Jail, read
+from engine.jailer.landlock import NETWORK_ABI, landlock_abi
 from engine.jailer.programs import program_grants
 from engine.jailer.room import jailed
 from engine.layout import BoxLayout
@@ -108,6 +109,12 @@ def jail_of_attacker(place: str, home: Path, stage_path: Path) -> Jail:
     return replace(jail, grants=tuple(dict.fromkeys((*jail.grants, *new))))
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
 def interpreter() -> str:
     return os.path.realpath(sys.executable)
 
@@ -145,7 +152,7 @@ def attack(directory: Path, place: str) -> None:
         handed = [loose.fileno(), disk]
         own, other = home / "boxes/own", home / "boxes/other"
         stage = {
-            "place": place,
+            "place": place, "free_port": free_port(), "ports_are_held": landlock_abi() >= NETWORK_ABI,
             "disk": str(own / "disk.qcow2"), "own_dir": str(own), "share": SHARE_INSIDE,
             "own_config": str(own / "config.json"), "own_logs": str(own / "logs"),
             "other_disk": str(other / "disk.qcow2"), "other_logs": str(other / "logs/output.log"),

@@ -167,6 +167,14 @@ def plan_attempts_on_what_boxes_share() -> None:
     each("a packet socket", lambda: repr(socket.socket(socket.AF_PACKET, socket.SOCK_RAW)))
     each("a vsock socket", lambda: repr(socket.socket(socket.AF_VSOCK)))
     each("connect to an abstract socket", lambda: connect_inherited("\0" + STAGE["abstract"]))
+    if STAGE["ports_are_held"]:
+        each("listen on a port that is not published", lambda: listen_on(STAGE["free_port"]))
+
+
+def listen_on(port: int) -> object:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        return listener.getsockname()
 
 
 @attempt

@@ -2,7 +2,10 @@
 
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 _SPEC = importlib.util.spec_from_file_location("sbom", ROOT / "scripts" / "lib" / "sbom.py")
@@ -29,13 +32,16 @@ def test_debian_package_has_its_purl() -> None:
     assert one["purl"] == "pkg:deb/debian/crun@1.21-1?arch=amd64&distro=trixie"
 
 
-def test_lock_pins_every_dependency_of_the_project() -> None:
-    import tomllib
-
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_lock_pins_every_dependency_of_the_project_with_hashes(lock: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = {re.split(r"[<>=~!]", word)[0].lower().replace("_", "-") for word in project["dependencies"]}
-    pinned = {
-        one["name"].replace(".", "-")
-        for one in sbom.python_components((ROOT / "requirements.lock").read_text())
-    }
-    assert {name.replace(".", "-") for name in asked} <= pinned
+    asked = [*project["dependencies"]]
+    asked += project["optional-dependencies"]["dev"] if "dev" in lock else []
+    names = {re.split(r"[<>=~!]", word)[0].lower().replace("_", "-").replace(".", "-") for word in asked}
+    components = list(sbom.python_components((ROOT / lock).read_text()))
+    assert names <= {one["name"].replace(".", "-") for one in components}
+    assert all(one["externalReferences"][0]["hashes"] for one in components)
+
+
+def test_auditor_is_among_the_pinned_tools() -> None:
+    assert re.search(r"^pip-audit==", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)

@@ -175,6 +175,26 @@ def test_box_full_of_processes_can_still_be_seen_and_stopped(boxlite: Boxlite, a
     assert time.monotonic() - begun < 50
 
 
+def test_exec_answers_while_a_fork_bomb_runs_in_the_box(boxlite: Boxlite, alpine: str) -> None:
+    """The bomb begins once a command has told what one takes without it, on whatever host this is."""
+    bomb = "bomb() { bomb | bomb & }; (until [ -e /go ]; do sleep 1; done; bomb) & exec sleep 1000"
+    boxlite("run", "-d", "--name", "bombed", alpine, "sh", "-c", bomb, check=True)
+    boxlite("exec", "bombed", "true", check=True)
+    alone_s = answers_within(boxlite, "bombed")
+    boxlite("exec", "bombed", "touch", "/go", check=True)
+    eventually(
+        lambda: int(boxlite.out("exec", "bombed", "sh", "-c", "ls /proc | grep -c ^[0-9]")) > 300, within_s=60
+    )
+    assert answers_within(boxlite, "bombed") < 10 + 2 * alone_s
+    boxlite("rm", "-f", "bombed", check=True)
+
+
+def answers_within(boxlite: Boxlite, name: str) -> float:
+    begun = time.monotonic()
+    boxlite("exec", name, "true", check=True)
+    return time.monotonic() - begun
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the programs are for x86-64")
 def test_security_opt_takes_the_filter_away_or_puts_another_there(
     boxlite: Boxlite, alpine: str, tmp_path_factory: pytest.TempPathFactory

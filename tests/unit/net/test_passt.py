@@ -1,0 +1,52 @@
+"""Who passt is, and what it may do, before it confines itself."""
+
+import os
+
+import pytest
+
+from engine.jailer.grants import Identity
+from engine.model import PortSpec, Protocol
+from engine.net.passt import CAPABILITIES, find_passt, needs_privilege, passt_jail
+from engine.process import find_program
+
+pytestmark = pytest.mark.skipif(find_program("passt") is None, reason="passt is not installed")
+WHO = Identity(uid=1900000000, gid=1900000000, shared_gid=1879048192)
+HIGH = PortSpec(box_port=80, host_port=8080)
+LOW = PortSpec(box_port=80, host_port=1)
+UDP = PortSpec(box_port=53, host_port=5353, protocol=Protocol.UDP)
+
+
+def passt() -> str:
+    found = find_passt()
+    assert found is not None
+    return found
+
+
+@pytest.mark.skipif(needs_privilege(()), reason="this host keeps user namespaces from ordinary users")
+def test_passt_of_root_begins_as_its_own_user_without_capabilities() -> None:
+    jail = passt_jail(passt(), (HIGH,), identity=WHO)
+    assert (jail.identity, jail.capabilities) == (WHO, ())
+
+
+@pytest.mark.skipif(not needs_privilege((LOW,)), reason="every port is everybody's here")
+def test_passt_of_root_that_binds_a_port_of_root_s_becomes_its_user_by_itself() -> None:
+    jail = passt_jail(passt(), (LOW, HIGH), identity=WHO)
+    assert (jail.identity, jail.capabilities) == (None, CAPABILITIES)
+
+
+def test_passt_of_an_ordinary_user_has_neither() -> None:
+    jail = passt_jail(passt(), (LOW,))
+    assert (jail.identity, jail.capabilities) == (None, ())
+
+
+def test_passt_may_bind_what_is_published_and_what_the_kernel_chooses() -> None:
+    assert passt_jail(passt(), (HIGH, UDP)).listens == (0, 8080)
+
+
+def test_passt_is_the_one_for_this_processor_that_starts_no_other() -> None:
+    """Its filter has no room for another program."""
+    jail = passt_jail(passt())
+    assert passt() in {grant.path for grant in jail.grants if grant.executes}
+    assert os.access(passt(), os.X_OK)
+    assert jail.syscalls is not None
+    assert {"execveat", "fork", "ptrace"} <= set(jail.syscalls.refused)
