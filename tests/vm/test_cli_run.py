@@ -214,7 +214,9 @@ def test_exec_has_its_own_code_streams_and_stdin(boxlite: Any, alpine: str) -> N
 
 def test_exec_sees_what_the_main_command_wrote(boxlite: Any, alpine: str) -> None:
     boxlite("run", "-d", "--name", "bg", alpine, "sh", "-c", "echo here > /note; sleep 300", check=True)
-    assert boxlite.out("exec", "bg", "sh", "-c", "until grep . /note; do sleep 0.1; done 2>/dev/null") == "here"
+    assert (
+        boxlite.out("exec", "bg", "sh", "-c", "until grep . /note; do sleep 0.1; done 2>/dev/null") == "here"
+    )
 
 
 def test_exec_in_a_stopped_job_box_is_refused_with_advice(boxlite: Any, alpine: str) -> None:
