@@ -42,7 +42,7 @@ class Program:
     """A program, what it is for, and its package per family; a family without one has no need of it or no package.
 
     `minimum` is the oldest version that works; `backport` says that Debian 12's own is older and backports have it.
-    `library` is a shared library instead of a program.
+    `is_library` is a shared library instead of a program.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Program:
     packages: Mapping[System, str]
     minimum: Version = ()
     backport: bool = False
-    library: bool = False
+    is_library: bool = False
 
 
 _D, _F, _A, _M = System.DEBIAN, System.FEDORA, System.ARCH, System.MACOS
@@ -80,7 +80,7 @@ def needed_programs(arch: str | None = None) -> tuple[Program, ...]:
             name="libseccomp.so.2",
             purpose="makes the filters of system calls",
             packages={_D: "libseccomp2", _F: "libseccomp", _A: "libseccomp"},
-            library=True,
+            is_library=True,
         ),
         Program(name="bwrap", purpose="builds the jail around a machine", packages=_same("bubblewrap")),
         Program(name="passt", purpose="connects boxes to the network", packages=_same("passt")),
@@ -107,7 +107,7 @@ def guest_build_programs(*, as_root: bool = False) -> tuple[Program, ...]:
             name="libarchive.so.13",
             purpose="lets mke2fs read archives",
             packages={_D: "libarchive13", _F: "libarchive", _A: "libarchive", _M: "libarchive"},
-            library=True,
+            is_library=True,
         ),
         Program(
             name="newuidmap",

@@ -43,7 +43,7 @@ async def run_checks(layout: Layout, *, accel: Accel | None = None, guest_digest
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_check_accel(layout, accel)),
-            *(group.create_task(_check_program(program)) for program in programs if not program.library),
+            *(group.create_task(_check_program(program)) for program in programs if not program.is_library),
             *(group.create_task(check) for check in _builder_checks(guest_digest)),
             group.create_task(_check_namespaces()),
         ]
@@ -182,7 +182,7 @@ async def _check_archive(programs: Sequence[Program]) -> Check:
 
 
 def _library(programs: Sequence[Program], name: str) -> Program:
-    return next(program for program in programs if program.library and program.name.startswith(name))
+    return next(program for program in programs if program.is_library and program.name.startswith(name))
 
 
 def _check_seccomp(programs: Sequence[Program]) -> Check:
@@ -231,7 +231,7 @@ def _check_guest(digest: str | None) -> Check:
     if digest is not None:
         return _ok(name, digest[:12])
     builders = guest_build_programs(as_root=os.geteuid() == 0)
-    missing = [one for one in builders if not one.library and find_program(one.name) is None]
+    missing = [one for one in builders if not one.is_library and find_program(one.name) is None]
     remedy = "boxlite system setup"
     if missing:
         hints = ", ".join(install_hint(program, find_system()) for program in missing)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.events import BoxEvent
     from engine.runtime.examination import Examination
     from engine.runtime.foresight import Foresight
-    from engine.runtime.library import ImageLibrary
+    from engine.runtime.image_library import ImageLibrary
     from engine.runtime.network import BoxNetworks
     from engine.runtime.volumes import VolumeLibrary
 
@@ -126,7 +126,7 @@ class Runtime(InsideRuntime, UpkeepRuntime):
     @property
     def images(self) -> ImageLibrary:
         """Everything about images that is not about a box."""
-        from engine.runtime.library import ImageLibrary
+        from engine.runtime.image_library import ImageLibrary
 
         return ImageLibrary(self._context)
 

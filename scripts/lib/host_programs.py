@@ -82,7 +82,7 @@ def test_programs() -> tuple[Program, ...]:
 
 def is_there(program: Program) -> bool:
     """Is the program installed, and new enough?"""
-    if program.library:
+    if program.is_library:
         return _loads(program.name)
     path = shutil.which(program.name, path=PATH)
     if path is None:
