@@ -10,6 +10,7 @@ from engine.errors import InvalidStateError
 from engine.model import BoxRecord, TerminalSize
 from engine.progress import Progress
 from engine.runtime.home import HomeRuntime
+from engine.runtime.records import runs_its_command
 
 if TYPE_CHECKING:
     from engine.portal.execution import Execution
@@ -34,7 +35,7 @@ class LifecycleRuntime(HomeRuntime):
         """The running box, and whether it was we who started it."""
         from engine.runtime.starting import started_box
 
-        if record.status.is_running:
+        if record.status.is_running and runs_its_command(record):
             return record, False
         try:
             async with started_box(self._context, record, attached=False, shim=self._take_early()) as started:
@@ -124,7 +125,7 @@ class LifecycleRuntime(HomeRuntime):
 
     async def _ready_for(self, ref: str, operation: str) -> BoxRecord:
         record = await self.get(ref)
-        if record.status.is_active:
+        if runs_its_command(record):
             return record
         if record.spec.is_job or not record.spec.auto_resume:
             raise InvalidStateError(

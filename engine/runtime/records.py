@@ -27,6 +27,14 @@ LOCK_TIMEOUT_S = 300.0
 SHIM_REMOVES_WITHIN_S = 30.0
 """How long after it is due a box is left to its shim to remove."""
 
+FILES_ONLY = "its files are being copied"
+"""The reason of a box whose machine runs for a copy, without its command. It ends with the copy."""
+
+
+def runs_its_command(record: BoxRecord) -> bool:
+    """Does it run, and not only for a copy?"""
+    return record.status.is_active and record.state.reason != FILES_ONLY
+
 
 def has_process(record: BoxRecord | ListedBox) -> bool:
     """Does the shim on record still run, in this boot of the host?"""

@@ -28,6 +28,8 @@ ENDING_POLL_S = 0.01
 LOSS_PATIENCE_S = 0.7
 """A lost connection is told within a second, with the reason if that is on record by then."""
 RECORD_TIMEOUT_S = 10.0
+STARTING_PATIENCE_S = 20.0
+STARTING_POLL_S = 0.02
 
 
 @contextlib.asynccontextmanager
@@ -50,13 +52,28 @@ async def session_with(context: Context, record: BoxRecord, operation: str) -> A
             box=record.name,
             operation=operation,
         )
-    async with (
-        loss_explained(context, record, operation),
-        open_session(
-            context.layout.box(record.id).sockets_dir, on_wait=lambda: tell_waiting(context, record)
-        ) as session,
-    ):
-        yield session
+    async with loss_explained(context, record, operation), contextlib.AsyncExitStack() as stack:
+        yield await _connected(context, record, stack)
+
+
+async def _connected(context: Context, record: BoxRecord, stack: contextlib.AsyncExitStack) -> GuestSession:
+    """A box that is only being started is on record as running before its machine has sockets: wait for them then."""
+    deadline = asyncio.get_running_loop().time() + STARTING_PATIENCE_S
+    while True:
+        try:
+            return await stack.enter_async_context(
+                open_session(
+                    context.layout.box(record.id).sockets_dir, on_wait=lambda: tell_waiting(context, record)
+                )
+            )
+        except RpcTransportError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            if not (await get_box(context, record.id)).status.is_active:
+                raise
+        await asyncio.sleep(STARTING_POLL_S)
 
 
 @contextlib.asynccontextmanager

@@ -39,7 +39,7 @@ from engine.portal.session import GuestSession, open_session
 from engine.runtime.attempts import note_failure
 from engine.runtime.context import Context
 from engine.runtime.planning import make_plan
-from engine.runtime.records import box_lock, settle
+from engine.runtime.records import FILES_ONLY, box_lock, settle
 from engine.runtime.stopwatch import Stopwatch
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, Verdict
@@ -124,7 +124,7 @@ async def wake(
     record = await context.store.transition(
         record.id,
         BoxStatus.RUNNING,
-        reason="starting",
+        reason="starting" if plan.returns_to is None else FILES_ONLY,
         pid=shim.pid,
         pid_start=shim.start_ticks,
         boot_id=host.boot_id(),

@@ -79,6 +79,9 @@ async def runtime(
         "run", "-d", "--name", BOX, "--tmpfs", "/small:size=1m", "--tmpfs", "/fixed:ro", "-v", f"{host}/ro:/ro:ro", alpine,
         "sh", "-c", "mkdir /srv/dir; echo kept > /srv/kept; exec sleep 900", check=True,
     )  # fmt: skip
+    boxlite_of_module(
+        "exec", BOX, "sh", "-c", "until grep -q kept /srv/kept; do sleep 0.1; done 2>/dev/null", check=True
+    )
     async with Runtime(boxlite_of_module.home, progress=watched) as runtime:
         yield runtime
 

@@ -54,6 +54,6 @@ async def test_lease_port_waits_for_one_and_says_so(tmp_path: Path) -> None:
     await asyncio.sleep(0.1)
     assert said == ["waiting"] and not waiting.done()
     held[5].release()
-    assert (await asyncio.wait_for(waiting, 5)).number == 5
+    assert (await asyncio.wait_for(waiting, 5)).number == held[5].number
     for lease in (*held, waiting.result()):
         lease.release()
