@@ -243,6 +243,8 @@ class LoopThread:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for transport in list(self.loop._transports.values()):  # type: ignore[attr-defined]
+                transport.abort()  # one that still has something to send, or waits for the end of TLS
             await asyncio.sleep(0.05)  # transports close in the loop's next turns
 
         self.run(cancel_all())
