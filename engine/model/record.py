@@ -50,6 +50,10 @@ class BoxState:
     health_failures: int = 0
     timings: StageTimings = field(default_factory=StageTimings)
 
+    def same_run(self, other: BoxState) -> bool:
+        """Is it the same shim that runs the box in both, or none?"""
+        return (self.pid, self.pid_start, self.boot_id) == (other.pid, other.pid_start, other.boot_id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxRecord:

@@ -55,6 +55,7 @@ async def settle(context: Context, record: BoxRecord) -> BoxRecord:
             if record.state.boot_id == host.boot_id()
             else "the host was restarted",
             expect=ACTIVE,
+            seen=record,
             exit_code=LOST_CODE,
             finished_at=utc_now(),
             pid=None,

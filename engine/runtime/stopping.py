@@ -34,6 +34,7 @@ async def stop_box(
             BoxStatus.STOPPING,
             reason=reason,
             expect=(BoxStatus.RUNNING, BoxStatus.PAUSED),
+            seen=record,
             manually_stopped=True,
         )
     return await wait_inactive(context, record)

@@ -132,16 +132,20 @@ class BoxStore:
         *,
         reason: str,
         expect: Collection[BoxStatus] | None = None,
+        seen: BoxRecord | None = None,
         **state_changes: Any,
     ) -> BoxRecord:
         """Change the status, with further fields of BoxState, and write the event.
 
-        Raises InvalidStateError when the table of transitions forbids it, or when the box is in none of the statuses
-        in `expect` any more (another process was faster); NotFoundError when it is gone.
+        Raises InvalidStateError when the table of transitions forbids it, when the box is in none of the statuses in
+        `expect` any more, or when its shim is another than that of `seen`, the record the caller goes by (another
+        process was faster); NotFoundError when it is gone.
         """
         async with self._database.writing() as connection:
             record = await _get(connection, box_id)
             old = record.status
+            if seen is not None and not record.state.same_run(seen.state):
+                raise InvalidStateError("it was started anew meanwhile", box=record.name, operation=new.value)
             if expect is not None and old not in expect:
                 raise InvalidStateError(
                     f"it is {old}, not {' or '.join(sorted(expect))}", box=record.name, operation=new.value

@@ -180,6 +180,19 @@ async def test_transition_from_unexpected_status_changes_nothing(store: BoxStore
     assert await store.get(record.id) == record
 
 
+async def test_transition_of_a_box_that_another_shim_runs_by_now_changes_nothing(store: BoxStore) -> None:
+    record = make_record("web")
+    await store.insert(record)
+    first = await store.transition(record.id, BoxStatus.RUNNING, reason="", pid=7, pid_start=1, boot_id="a")
+    second = await store.transition(record.id, BoxStatus.STOPPED, reason="", pid=None, pid_start=None)
+    third = await store.transition(record.id, BoxStatus.RUNNING, reason="", pid=7, pid_start=2)
+    for seen in (first, second):
+        with pytest.raises(InvalidStateError, match="it was started anew meanwhile"):
+            await store.transition(record.id, BoxStatus.STOPPED, reason="", seen=seen)
+    assert await store.get(record.id) == third
+    await store.transition(record.id, BoxStatus.STOPPED, reason="", seen=third)
+
+
 async def test_transition_of_missing_box_raises_not_found(store: BoxStore) -> None:
     with pytest.raises(NotFoundError):
         await store.transition("nope", BoxStatus.RUNNING, reason="")
