@@ -13,12 +13,17 @@ from engine.runtime import Runtime
 from engine.runtime.records import insert_box, settle
 
 
+def a_process_that_has_ended() -> tuple[int, int | None]:
+    process = subprocess.Popen(["true"])
+    start = process_start_ticks(process.pid)
+    process.wait()
+    return process.pid, start
+
+
 async def test_box_whose_shim_is_gone_becomes_stopped_but_not_one_that_was_started_anew_since_it_was_read(
     tmp_path: Path,
 ) -> None:
-    gone = subprocess.Popen(["true"])
-    gone_start = process_start_ticks(gone.pid)
-    gone.wait()
+    gone, gone_start = a_process_that_has_ended()
     async with Runtime(tmp_path / "home") as runtime:
         context = runtime._context
         record = await insert_box(context, BoxSpec(image="alpine"), "anew", None, None)
@@ -26,7 +31,7 @@ async def test_box_whose_shim_is_gone_becomes_stopped_but_not_one_that_was_start
             record.id,
             BoxStatus.RUNNING,
             reason="",
-            pid=gone.pid,
+            pid=gone,
             pid_start=gone_start,
             boot_id=host.boot_id(),
         )
