@@ -7,7 +7,9 @@ that QEMU itself can sit in an empty network namespace. Documentation: passt(1).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +37,9 @@ MEMORY_BYTES = 1 << 30
 _PROCESSOR = Path("/proc/cpuinfo")
 _SETTINGS = Path("/proc/sys")
 _PRIVILEGED_PORTS = 1024
+BURST_BYTES = 4 << 20
+_SO_SNDBUFFORCE = 32
+"""socket(7); Python has no name for it."""
 CAPABILITIES = ("CAP_NET_BIND_SERVICE", "CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 
 
@@ -135,6 +140,24 @@ def needs_privilege(ports: Sequence[PortSpec]) -> bool:
     return any(port.host_port is not None and 0 < port.host_port < first for port in ports)
 
 
+def hold_bursts(far_end: socket.socket) -> int:
+    """Give passt's end of the pair room for what it sends at a time; the bytes there is room for.
+
+    Versions of passt up to 2023 throw away what does not fit, and find out by a timer. Only root may pass the host's own limit
+    (`net.core.wmem_max`); below it the box's small window (guest.interface) still keeps single connections fast.
+    """
+    far_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BURST_BYTES)
+    if sys.platform == "linux" and burst_room(far_end) < BURST_BYTES:
+        with contextlib.suppress(PermissionError):
+            far_end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, BURST_BYTES)
+    return burst_room(far_end)
+
+
+def burst_room(end: socket.socket) -> int:
+    """The kernel doubles what was asked for, for its own records, and tells the double (socket(7))."""
+    return end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
+
+
 class Network:
     """The network of one run of a machine: a socket pair, and passt at its far end from the moment it is needed.
 
@@ -157,6 +180,7 @@ class Network:
         """`far_end` is the end of the pair that is not the machine's; it is ours from now on. Raises UnsupportedError when
         passt is not installed."""
         self._far_end = far_end
+        hold_bursts(far_end)
         binary = find_passt()
         if binary is None:
             raise UnsupportedError(
