@@ -19,7 +19,8 @@
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
     logs/boxlite.log
     jail/                     seccomp filters and other things a jail needs again, by content
-    usual-machine             the machine most boxes have: the next one gets a head start with it
+    usual-machine…            the machine most boxes have: the next one gets a head start with it; others for boxes with a
+                              restricted network, or none
     accel.json                accelerators found not to work, for this boot of the host
 """
 
@@ -184,10 +185,6 @@ class Layout:
     @property
     def db_dir(self) -> Path:
         return self.home / "db"
-
-    @property
-    def usual_machine_path(self) -> Path:
-        return self.home / "usual-machine"
 
     @property
     def boxes_db(self) -> Path:

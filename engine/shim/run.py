@@ -21,6 +21,7 @@ from engine.shim.gateway_jail import gateway_jail
 from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan, NetworkGrant
+from engine.shim.usual import CARD, NONE, PORT
 from engine.vmm.channels import chunks, events
 from engine.vmm.leftovers import paths_of_machine
 from engine.vmm.machine import Machine, start_machine
@@ -88,12 +89,18 @@ class Run:
     def pid(self) -> int | None:
         return None if self._machine is None else self._machine.pid
 
+    @property
+    def _link(self) -> str:
+        if self._plan.network is None:
+            return NONE
+        return CARD if self._plan.network.restriction is None else PORT
+
     async def launch(self, head_start: HeadStart | None = None) -> None:
         """Start the network process and the machine, or take the machine that has a head start, and give it its disk.
         Raises what they raise; `clean_up` is due in any case."""
         ready = None
         if head_start is not None:
-            ready = await head_start.claim(self._plan.vm, self._plan.security, self._box)
+            ready = await head_start.claim(self._plan.vm, self._plan.security, self._box, self._link)
         if ready is None:
             await self._start_anew()
         else:
@@ -112,12 +119,12 @@ class Run:
         self._machine, self._monitor = ready.machine, ready.monitor
         await self._resources.enter_async_context(ready.resources)
         self._follow(ready.machine)
-        await self._open_network(ready.network)
+        if ready.network is not None:
+            await self._open_network(ready.network)
 
     async def _start_anew(self) -> None:
         machine_end = None
-        restricted = self._plan.network is not None and self._plan.network.restriction is not None
-        if self._plan.network is not None:
+        if self._link != NONE:
             machine_end, far_end = socket.socketpair()
             await self._open_network(far_end)
         self._machine = await start_machine(
@@ -127,8 +134,8 @@ class Run:
             security=self._plan.security,
             log_path=self._box.qemu_log,
             home=Path(self._plan.home),
-            network=None if restricted else machine_end,
-            gateway=machine_end if restricted else None,
+            network=machine_end if self._link == CARD else None,
+            gateway=machine_end if self._link == PORT else None,
         )
         self._follow(self._machine)
         if self._plan.vm.template is not None:
@@ -140,9 +147,7 @@ class Run:
 
     async def _open_network(self, far_end: socket.socket) -> None:
         grant = self._plan.network
-        if grant is None:
-            far_end.close()
-            return
+        assert grant is not None
         self._network = self._make_network(grant, far_end)
         await self._network.open()
         self._spawn(self._watch_network(self._network))
