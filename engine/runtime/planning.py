@@ -112,7 +112,7 @@ async def _network_of(context: Context, spec: BoxSpec, image: ImageConfig) -> Ne
     return NetworkGrant(
         ports=await _plan_ports(context, published_ports(spec, image)),
         host_access=spec.network.host_access,
-        resolver=host.resolver(),
+        resolver_file=host.resolver_file(),
         ipv6=host.has_ipv6(),
         restriction=restriction_of(spec) if is_restricted(spec) else None,
     )

@@ -174,7 +174,7 @@ class Run:
                 far_end,
                 grant.ports,
                 host_access=grant.host_access,
-                resolver=grant.resolver,
+                resolver_file=grant.resolver_file,
                 ipv6=grant.ipv6,
                 log_path=log_path,
                 home=Path(self._plan.home),
