@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guest.netlink import Rtnetlink
+from guest.resets import ResetAmender
 from guest.wire.constants import (
     BOX_ADDRESS,
     BOX_ADDRESS6,
@@ -66,6 +67,7 @@ class Interface:
     def __init__(self) -> None:
         self._name = _find_interface()
         self._link = Rtnetlink()
+        self._amender: ResetAmender | None = None
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def prepare(self) -> None:
@@ -78,6 +80,7 @@ class Interface:
             )  # first: a link that comes up with the kernel's own habits asks for routers
             _RECEIVE_LIMITS.write_text(_RECEIVE_BUFFERS)
             self._link.set_link(self._name, mtu=BOX_MTU)
+            self._amender = ResetAmender(self._name)
             self._add(self._name, _PREPARED)
             self._add6(self._name, _PREPARED)
 
