@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -262,7 +262,7 @@ class Run:
             self._exited.set_result({"event": "exit", "exit_code": exit_code})
         self._end(reason)
 
-    def tell_agent(self, order: dict[str, object]) -> None:
+    def tell_agent(self, order: Mapping[str, object]) -> None:
         """Send one line to the agent's events port. An agent that does not read is dealt with by the deadline."""
         if self._machine is not None:
             with contextlib.suppress(OSError):
