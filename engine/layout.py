@@ -121,6 +121,11 @@ class BoxLayout:
         return self.root / "connections"
 
     @property
+    def gvproxy_dir(self) -> Path:
+        """The sockets of gvproxy, where that is the box's network process."""
+        return self.root / "gvproxy"
+
+    @property
     def connections_log(self) -> Path:
         """What a restricted box tried to reach, one JSON object a line (engine.net.connectionlog)."""
         return self.connections_dir / "connections.log"

@@ -191,7 +191,7 @@ class Network:
         binary = find_passt()
         if binary is None:
             raise UnsupportedError(
-                "the program passt is not installed, so the box can have no network",
+                "the program passt is not installed any more, so the box can have no network",
                 hint="install the package passt, or run without a network: --network disabled",
             )
         self._binary = binary

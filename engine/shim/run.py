@@ -32,6 +32,9 @@ from guest.wire.constants import LANES, PORTAL_PORTS
 
 if TYPE_CHECKING:
     from engine.jailer.cgroups import Group
+    from engine.net.gvproxy import GvproxyNetwork
+
+    AnyNetwork = Network | GvproxyNetwork | RestrictedNetwork
 
 HALT_TIMEOUT_S = 60.0
 """How long the agent may take to write the disk back after the main command's end."""
@@ -79,7 +82,7 @@ class Run:
         self._ready: asyncio.Future[None] = loop.create_future()
         self._stop_reason: str | None = None
         self._machine: Machine | None = None
-        self._network: Network | RestrictedNetwork | None = None
+        self._network: AnyNetwork | None = None
         self._monitor: Monitor | None = None
         self._resources = contextlib.AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
@@ -167,8 +170,21 @@ class Run:
         if self._machine is not None:
             self._group = await limit_further(self._machine, self._plan, self._box)
 
-    def _make_network(self, grant: NetworkGrant, far_end: socket.socket) -> Network | RestrictedNetwork:
+    def _make_network(self, grant: NetworkGrant, far_end: socket.socket) -> AnyNetwork:
         log_path = self._box.logs_dir / "network.log"
+        if grant.gvproxy is not None:
+            from engine.net.gvproxy import GvproxyNetwork
+
+            return GvproxyNetwork(
+                far_end,
+                grant.ports,
+                binary=grant.gvproxy,
+                directory=self._box.gvproxy_dir,
+                resolver_file=grant.resolver_file,
+                log_path=log_path,
+                home=Path(self._plan.home),
+                jail_enabled=self._plan.security.jailer_enabled,
+            )
         if grant.restriction is None:
             return Network(
                 far_end,
@@ -345,7 +361,7 @@ class Run:
         await asyncio.sleep(0)  # its last events may be waiting in the channel
         self._end(f"the machine ended unexpectedly (status {status})")
 
-    async def _watch_network(self, network: Network | RestrictedNetwork) -> None:
+    async def _watch_network(self, network: AnyNetwork) -> None:
         try:
             status = await network.run()
         except BoxliteError as error:
