@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.framework.authority import TestAuthority
 from tests.framework.names import host_address, name_server
-from tests.framework.web import LoopThread, SeenRequest, TestAuthority, WebApplication, serve_web
+from tests.framework.web import LoopThread, serve_web
+from tests.framework.web_application import SeenRequest, WebApplication
 
 ADDRESS = "198.51.100.71"
 NAMES = ("api.test", "other.test")
