@@ -291,3 +291,29 @@ def test_network_log_and_events_name_rule_and_remedy_of_every_denial(internet: I
 def test_names_that_are_denied_never_reach_the_hosts_name_server(internet: Internet) -> None:
     asked = (internet.sniffed.parent / "questions").read_text()
     assert "good.test" in asked and "secret-data" not in asked
+
+
+def test_bytes_and_connections_are_counted_by_name_under_rules(internet: Internet) -> None:
+    internet.boxlite(
+        "run", "-d", "--name", "counted", "--allow-net", "good.test", "--allow-net", PRIVATE, "probe", "sleep", "600",
+        check=True,
+    )  # fmt: skip
+    cases = [
+        *[tcp(EVIL, 80, "http", "good.test")] * 3,
+        *[tcp(EVIL, 80, "http", "evil.test")] * 2,
+        {"op": "bulk", "way": "in", "address": PRIVATE, "port": 5222, "bytes": 300_000},
+        {"op": "bulk", "way": "out", "address": PRIVATE, "port": 5222, "bytes": 200_000},
+    ]
+    internet.boxlite(
+        "exec", "-i", "counted", "python3", "-SBs", "/probe.py", stdin=json.dumps(cases).encode(), check=True
+    )
+    counts = json.loads(internet.boxlite.out("network", "hosts", "--format", "json", "counted"))
+    by_host = counts["by_host"]
+    request = len("GET / HTTP/1.1\r\nHost: good.test\r\nUser-Agent: probe\r\n\r\n")
+    assert (by_host["good.test"]["connections"], by_host["good.test"]["bytes_sent"]) == (3, 3 * request)
+    assert by_host["evil.test"]["denied"] == 2 and by_host["evil.test"]["connections"] == 0
+    assert by_host[PRIVATE]["connections"] == 2
+    assert by_host[PRIVATE]["bytes_received"] >= 300_000 and by_host[PRIVATE]["bytes_sent"] >= 200_000
+    (stats,) = json.loads(internet.boxlite.out("stats", "--no-stream", "--format", "json", "counted"))
+    assert stats["NetworkByHost"]["good.test"] == by_host["good.test"]
+    internet.boxlite("rm", "-f", "counted", check=True)
