@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.disks.ext4 import is_clean_ext4
 from engine.disks.qcow2 import is_overlay_of
@@ -18,6 +19,9 @@ from engine.fsutil import disk_usage_bytes, hold_lock, locked, remove_tree, stor
 from engine.layout import ROOTFS_PREFIX, Layout
 from engine.model import DEFAULT_DISK_SIZE_GB, Image, RootfsDisk, RuntimeConfig
 from engine.progress import ProgressSink, ignore_progress
+
+if TYPE_CHECKING:
+    from engine.disks.growing import GrowingFile
 
 BASE_FORMAT = 1
 """Version of a base's directory; one of another version is made anew."""
@@ -39,12 +43,11 @@ async def ensure_base(
     size_gb: int = DEFAULT_DISK_SIZE_GB,
     config: RuntimeConfig | None = None,
     progress: ProgressSink = ignore_progress,
-    ready: Mapping[str, asyncio.Event] | None = None,
+    growing: Mapping[str, GrowingFile] | None = None,
 ) -> RootfsDisk:
     """The base of `image` with at least `size_gb` GiB, made if it is not there. Any number may ask at once.
 
-    `ready` has an event for each layer, by its digest, that is set once the layer is in the store; without it all of them
-    are. Raises ImageError when a layer is damaged, UnsupportedError for what ext4 cannot hold, ResourceExhaustedError when
+    `growing` says of each layer, by its digest, how far it has come; without it all of them are in the store. Raises ImageError when a layer is damaged, UnsupportedError for what ext4 cannot hold, ResourceExhaustedError when
     the disk is full or a layer too large.
     """
     key = base_key(image.manifest_digest, size_gb)
@@ -58,7 +61,7 @@ async def ensure_base(
             digest=layer.digest,
             diff_id=layer.diff_id,
             what=f"layer {layer.digest[:19]} of {image.reference}",
-            ready=None if ready is None else ready[layer.digest],
+            growing=None if growing is None else growing[layer.digest],
         )
         for layer in image.layers
     ]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from engine.model import Image
+
+Growth = Callable[[Path, int], None]
+"""Where an unfinished layer lies, and how many bytes of it are there: less than before when it is begun anew. Nobody has
+verified them yet."""
 
 
 class LayerArrivals(Protocol):
@@ -12,6 +18,9 @@ class LayerArrivals(Protocol):
 
     def begin(self, image: Image) -> None:
         """The manifest and the configuration are here; `image` is what it will be."""
+
+    def coming(self, digest: str) -> Growth:
+        """A layer is going to be fetched, perhaps before `begin`. What is returned is told, in any thread, how it grows."""
 
     def arrived(self, digest: str) -> None:
         """A layer is in the store; told also of those that were before, and perhaps before `begin`."""
@@ -28,6 +37,9 @@ class NobodyWaits:
 
     def begin(self, image: Image) -> None:
         pass
+
+    def coming(self, digest: str) -> Growth:
+        return lambda path, held_bytes: None
 
     def arrived(self, digest: str) -> None:
         pass

@@ -328,7 +328,8 @@ class _Pull:
                 return False
             self._tell_of(stage, blob, 0)
             loop = asyncio.get_running_loop()
-            report = _ThreadReport(loop, partial(self._tell_of, stage, blob))
+            grown = partial(self.arrivals.coming(blob.digest), part) if stage == "layer" else None
+            report = _ThreadReport(loop, partial(self._tell_of, stage, blob), grown)
             failure: BoxliteError | None = None
             for client in self.clients:
                 transfer = loop.run_in_executor(self.threads, client.fetch_blob, blob, part, report)
@@ -382,13 +383,20 @@ class _Pull:
 
 
 class _ThreadReport:
-    """Carries a transfer's progress from its thread to the loop, a mebibyte at a time."""
+    """Carries a transfer's progress from its thread to the loop, a mebibyte at a time; `grown` is told of every byte."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[int], None]) -> None:
-        self._loop, self._tell = loop, tell
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        tell: Callable[[int], None],
+        grown: Callable[[int], None] | None,
+    ) -> None:
+        self._loop, self._tell, self._grown = loop, tell, grown
         self._told = 0
 
     def __call__(self, held: int) -> None:
+        if self._grown is not None:
+            self._grown(held)
         if held - self._told >= _REPORT_STEP_BYTES:
             self._told = held
             self._loop.call_soon_threadsafe(self._tell, held)

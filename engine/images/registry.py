@@ -29,7 +29,7 @@ _GZIP_WINDOW = 31
 _INTERRUPTIONS_WITHOUT_PROGRESS = 4
 
 Report = Callable[[int], None]
-"""Called with how many bytes of the blob are there so far."""
+"""Called with how many bytes of the blob are there so far; with less than before when it is begun anew."""
 
 
 class RegistryClient:
@@ -128,12 +128,15 @@ class RegistryClient:
     def _fetch_some(self, blob: Descriptor, part: Path, report: Report, what: str) -> bool:
         """One request's worth; True when the blob is whole, False when the transfer broke off."""
         with open_partial(blob, part) as partial:
+            if partial.held_bytes:
+                report(partial.held_bytes)
             if not partial.is_complete or not blob.size_bytes:
                 headers = {"Range": f"bytes={partial.held_bytes}-"} if partial.held_bytes else {}
                 url = f"{self.endpoint.base_url}/blobs/{blob.digest}"
                 with self._send(url, headers=headers) as response:
                     if response.status == 416 or not self._goes_on(response, partial.held_bytes, blob, what):
                         partial.restart()
+                        report(0)
                     if response.status == 416 or not self._copy(response, partial, report, what):
                         return False
             partial.check(what)
