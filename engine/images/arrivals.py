@@ -14,7 +14,10 @@ verified them yet."""
 
 
 class LayerArrivals(Protocol):
-    """Told, on the loop, how a pull gets on. After `begin`, exactly one of `finish` and `abandon` is called."""
+    """Told, on the loop, how a pull gets on. After `begin`, `finish` or `abandon` is called, or both in this order."""
+
+    def prepare(self) -> None:
+        """A registry is being asked, and there is time to get ready; told perhaps several times."""
 
     def begin(self, image: Image) -> None:
         """The manifest and the configuration are here; `image` is what it will be."""
@@ -29,11 +32,14 @@ class LayerArrivals(Protocol):
         """Every layer is here. The image is put on record only if this does not raise."""
 
     async def abandon(self) -> None:
-        """The pull failed."""
+        """The pull failed, or what `finish` waited for."""
 
 
 class NobodyWaits:
     """For a pull that only fetches."""
+
+    def prepare(self) -> None:
+        pass
 
     def begin(self, image: Image) -> None:
         pass

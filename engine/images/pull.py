@@ -124,15 +124,17 @@ async def _pull_name(
                 job.threads = threads
                 try:
                     manifest_digest, source_digest = await job.run()
+                    return await store.add(
+                        manifest_digest,
+                        name=name.with_digest(name.digest) if name.digest else name,
+                        repository=name.name,
+                        source_digest=source_digest,
+                        after=arrivals.finish,
+                    )
                 except BaseException:
                     cancelled.set()
                     await arrivals.abandon()
                     raise
-            await arrivals.finish()
-            stored_as = name.with_digest(name.digest) if name.digest else name
-            return await store.add(
-                manifest_digest, name=stored_as, repository=name.name, source_digest=source_digest
-            )
     finally:
         job.close()
 
@@ -295,9 +297,11 @@ class _Pull:
         if which.startswith("sha") and size_bytes is not None and has_blob(self.layout, which, size_bytes):
             return read_blob(self.layout, which), ""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
+        answer = loop.run_in_executor(
             self.threads, lambda: client.fetch_manifest(which, size_bytes=size_bytes)
         )
+        self.arrivals.prepare()
+        return await answer
 
     async def _fetch_all(
         self, blobs: Sequence[Descriptor], layers: Collection[str], come: Callable[[Descriptor], None]

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -110,20 +110,24 @@ class ImageStore:
         name: ImageReference | None,
         repository: str,
         source_digest: str | None = None,
+        after: Callable[[], Awaitable[None]] | None = None,
     ) -> Image:
-        """Record an image whose blobs are all in the store, and let `name` mean it."""
+        """Record an image whose blobs are all in the store, and let `name` mean it; nothing of it when `after`, for which
+        everything is made ready, raises."""
         manifest, document, size = await asyncio.to_thread(self._read, manifest_digest)
-        now = utc_now()
-        row = ImageRow(
-            manifest_digest=manifest_digest,
-            config_digest=manifest.config.digest,
-            source_digest=source_digest or manifest_digest,
-            repository=repository,
-            size_bytes=size,
-            pulled_at=now,
-            used_at=now,
-        )
         async with self._db() as db:
+            if after is not None:
+                await after()
+            now = utc_now()
+            row = ImageRow(
+                manifest_digest=manifest_digest,
+                config_digest=manifest.config.digest,
+                source_digest=source_digest or manifest_digest,
+                repository=repository,
+                size_bytes=size,
+                pulled_at=now,
+                used_at=now,
+            )
             await db.put(row, name=str(name) if name else None)
             rows = await self._write_index(db)
         row = next(one for one in rows if one.manifest_digest == manifest_digest)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
 
 from engine.disks.base import base_key, ensure_base
 from engine.disks.growing import GrowingFile
 from engine.disks.release import CAP_BYTES, remove_idle_bases, using_bases
-from engine.errors import BoxliteError
 from engine.images.arrivals import Growth
 from engine.images.platforms import Platform
 from engine.model import Image, RootfsDisk
@@ -34,6 +32,10 @@ class Assembly:
         self._growing: defaultdict[str, GrowingFile] = defaultdict(GrowingFile)
         self._making: asyncio.Task[RootfsDisk] | None = None
 
+    def prepare(self) -> None:
+        """Load what makes disks while the network is waited for."""
+        import engine.disks.build  # noqa: F401
+
     def begin(self, image: Image) -> None:
         self._name = image.reference
         its = Platform(os=image.config.os, architecture=image.config.architecture)
@@ -57,8 +59,9 @@ class Assembly:
     async def abandon(self) -> None:
         if self._making is not None:
             self._making.cancel()
-            with contextlib.suppress(asyncio.CancelledError, BoxliteError):
-                await self._making
+            await asyncio.wait((self._making,))
+            if not self._making.cancelled():
+                self._making.exception()  # looked at: what made the pull fail is told already
 
     async def _make(self, image: Image) -> RootfsDisk:
         layout = self._context.layout
