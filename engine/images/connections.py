@@ -134,7 +134,7 @@ class Connections:
         """Connected to the proxy, or to the server where there is none."""
         where = (origin.host, origin.port) if proxy is None else (proxy.host, proxy.port)
         try:
-            connected = socket.create_connection(where, self._connect_timeout_s)
+            connected = socket.create_connection((_plain(where[0]), where[1]), self._connect_timeout_s)
         except (OSError, UnicodeError) as error:
             kind = HttpError if proxy is None else ProxyFailedError
             raise kind(error, proxy=proxy) from error
@@ -157,7 +157,7 @@ class Connections:
                     self._context = self._new_context()
                     self._context.set_alpn_protocols(["http/1.1"])
             if not isinstance(connected, ssl.SSLSocket):
-                return self._context.wrap_socket(connected, server_hostname=host)
+                return self._context.wrap_socket(connected, server_hostname=_plain(host))
             from urllib3.util.ssltransport import (
                 SSLTransport,  # a tunnel through a proxy that is reached by TLS
             )
@@ -181,6 +181,11 @@ def _open_tunnel(connected: socket.socket, origin: Origin, proxy: Proxy) -> None
         raise ProxyFailedError(error, proxy=proxy) from error
     if status != 200:
         raise ProxyFailedError(f"Tunnel connection failed: {status} {reason}", proxy=proxy)
+
+
+def _plain(host: str) -> str:
+    """As bytes, where it is ASCII: of text the library would make IDNA, and load a codec with large tables for it."""
+    return cast("str", host.encode()) if host.isascii() else host
 
 
 def _is_dropped(connection: http.client.HTTPConnection) -> bool:
