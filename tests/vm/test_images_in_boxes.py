@@ -26,8 +26,14 @@ from tests.framework.tree_model import MTIME, Listing, differences, entries_of, 
 AT_ONCE = 2
 MADE_BY_THE_BOX = (bare_python.PLACE, *(name.decode() for name in tree_lister.MOUNT_POINTS))
 MOUNTED_FILES = (b"etc/hosts", b"etc/hostname", b"etc/resolv.conf")
-UNPACKED_TOO = ("oci-gzip", "names-not-utf-8", "hard-links", "hard-link-whose-target-is-replaced", "whiteout", "kinds-replaced",
-                "modes-and-owners", "xattrs", "devices")  # fmt: skip
+NOT_BY_UMOCI = {
+    "oci-zstd": "knows no zstd",
+    "docker-schema-2": "knows no Docker manifests",
+    "sparse-gnu": "knows no entries of type S",
+    "xattr-that-is-empty": "leaves it out: to Go's tar a pax record without a value takes one back",
+    "file-of-8-gib": "writes all the zeros, for minutes",
+}
+"""What umoci 0.4.7 does otherwise than the definition, or not at all."""
 LIST = bare_python.command(bare_python.LISTER, "/", *MADE_BY_THE_BOX)
 
 
@@ -145,7 +151,7 @@ def in_a_box(listing: Listing) -> Listing:
     return {**tree, b"etc": (*old[:MTIME], None, *old[MTIME + 1 :])}
 
 
-@pytest.mark.parametrize("name", UNPACKED_TOO)
+@pytest.mark.parametrize("name", [name for name in case_names() if name not in NOT_BY_UMOCI])
 def test_tree_in_the_box_is_what_umoci_unpacks(lab: Lab, name: str, tmp_path: Path) -> None:
     umoci = shutil.which("umoci")
     if umoci is None or os.geteuid() != 0:
@@ -159,7 +165,16 @@ def test_tree_in_the_box_is_what_umoci_unpacks(lab: Lab, name: str, tmp_path: Pa
     unpacked = tree_lister.list_tree(
         os.fsencode(tmp_path / "bundle" / "rootfs"), (os.fsencode(bare_python.PLACE),)
     )
-    assert differences(lab.listing(name), in_a_box(normal(unpacked))) == []
+    assert differences(lab.listing(name), in_a_box(timeless(normal(unpacked), lab.cases[name]))) == []
+
+
+def timeless(listing: Listing, case: Case) -> Listing:
+    """The same, but with any time for directories that no layer describes: umoci makes them now."""
+    undescribed = {path for path, row in expected(case.layers, case.huge).items() if row[MTIME] is None}
+    return {
+        path: (*row[:MTIME], None, *row[MTIME + 1 :]) if path in undescribed else row
+        for path, row in listing.items()
+    }
 
 
 def write_layout(path: Path, image: BuiltImage) -> None:
