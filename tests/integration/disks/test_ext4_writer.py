@@ -152,8 +152,8 @@ def fill(root: Path) -> None:
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(root / "d" / "socket"))
     with (root / "d" / "holes").open("wb") as out:
-        out.truncate(300 << 20)
-        for place in (1 << 20, 200 << 20):
+        out.truncate(80 << 20)
+        for place in (1 << 20, 50 << 20):
             out.seek(place)
             out.write(b"middle")
     try:
