@@ -66,11 +66,11 @@ class BaseBuild:
 
     async def from_directory(self, directory: Path, scratch: Path, target: Path) -> None:
         """Copy a directory of the host. Links are copied, not followed."""
-        from engine.disks.directory import DirectorySource, scan_directory
+        from engine.disks.directory import DirectorySource
 
         with contextlib.closing(DirectorySource(directory)) as source:
             await _in_thread(
-                lambda cancelled: self._make(scan_directory(directory), [source], scratch, target, cancelled)
+                lambda cancelled: self._make(source.scan(), [source], scratch, target, cancelled)
             )
 
     async def _merged(self, archives: Sequence[Archive], scratch: Path, spools: list[Spool]) -> Tree:
