@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,7 +112,7 @@ async def ensure_base_from_rootfs(
 async def _ensure(layout: Layout, key: str, build: Callable[[Path, Path], Awaitable[None]]) -> RootfsDisk:
     """Have `build` make the base in a scratch directory for its final one, unless there is one by now."""
     target = layout.bases_dir / key
-    async with hold_lock(_lock_path(layout, key)):
+    async with _holding(layout, key):
         found = find_base(layout, key)
         if found is not None:
             return found
@@ -135,16 +136,30 @@ async def _ensure(layout: Layout, key: str, build: Callable[[Path, Path], Awaita
     return made
 
 
+@contextlib.asynccontextmanager
+async def _holding(layout: Layout, key: str) -> AsyncIterator[None]:
+    """Be the only one who works on a base. The lock's file goes while it is held: those who wait for it see that it is
+    gone, and make a new one."""
+    path = _lock_path(layout, key)
+    async with hold_lock(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def remove_abandoned(layout: Layout) -> int:
     """Remove what builds that were killed have left half-made and return the bytes freed."""
     freed = 0
     for scratch in layout.tmp_dir.glob(f"{_SCRATCH_PREFIX}*"):
-        lock = try_lock(_lock_path(layout, scratch.name.removeprefix(_SCRATCH_PREFIX)))
+        path = _lock_path(layout, scratch.name.removeprefix(_SCRATCH_PREFIX))
+        lock = try_lock(path)
         if lock is None:
             continue  # its builder lives
         try:
             freed += disk_usage_bytes(scratch)
             remove_tree(scratch)
+            path.unlink(missing_ok=True)
         finally:
             os.close(lock)
     return freed
@@ -156,6 +171,7 @@ def remove_base(layout: Layout, key: str) -> int:
     with locked(_lock_path(layout, key)):
         freed = disk_usage_bytes(directory)
         remove_tree(directory)
+        _lock_path(layout, key).unlink(missing_ok=True)
     return freed
 
 

@@ -221,7 +221,16 @@ class RegistryClient:
             f"{registry} answered {status} {response.reason or ''}".rstrip()
             + f", {doing}"
             + (f": {said}" if said else ""),
-            hint="try again later" if status >= 500 else None,
+            hint="try again later" if status >= 500 else self._hint_at_tls(status),
+        )
+
+    def _hint_at_tls(self, status: int) -> str | None:
+        """For the way in which servers with TLS (Go's, nginx, Apache) answer a request without."""
+        if status != 400 or not self.endpoint.is_plain_http:
+            return None
+        return (
+            'it was asked by plain http: if it speaks TLS, say so with "transport": "https" in the configuration, '
+            'and give its authority with "ca_file"'
         )
 
     def _read_up_to(self, response: Response, limit_bytes: int, what: str) -> bytes:

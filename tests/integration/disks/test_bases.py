@@ -117,6 +117,7 @@ async def test_removed_base_is_gone_and_made_again_when_asked(layout: Layout) ->
     assert remove_base(layout, key) > 0
     assert (base_keys(layout), Path(disk.base_path).exists()) == ([], False)
     assert remove_base(layout, key) == 0
+    assert list(layout.locks_dir.glob("base-*")) == []
     assert await ensure_base(layout, image, size_gb=1) == disk
 
 

@@ -43,7 +43,7 @@ async def test_unknown_authority_is_refused_behind_a_proxy_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
-    strict = config_for(guarded, certificate, ca_file=None)
+    strict = config_for(guarded, certificate, ca_file=None, transport="https")
     with pytest.raises(NetworkError, match="certificate verify failed"):
         await pull(layout, strict, f"{guarded.host}/team/app:v1")
 
