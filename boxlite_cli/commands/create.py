@@ -9,8 +9,9 @@ import typer
 from boxlite_cli.command import as_command
 from boxlite_cli.idfile import new_id_file
 from boxlite_cli.option_groups import BoxOptions, IdentityOptions
-from boxlite_cli.options import build_box_spec, pull_policy
+from boxlite_cli.options import build_box_spec
 from boxlite_cli.output import print_lines
+from boxlite_cli.parsers import parse_pull_policy
 from boxlite_cli.progress import progress_display
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
@@ -40,7 +41,7 @@ def create(
                 f"secret {secret.name}: a value that is typed or piped in is kept nowhere, so `boxlite start` would not have it",
                 hint="say where it can be fetched at each start: env=VARIABLE, file=PATH or command=LINE; or use `boxlite run`",
             )
-    return run_async(_create(settings, options.identity, spec, pull_policy(options.image.pull)))
+    return run_async(_create(settings, options.identity, spec, parse_pull_policy(options.image.pull)))
 
 
 async def _create(settings: Settings, identity: IdentityOptions, spec: BoxSpec, pull: PullPolicy) -> int:

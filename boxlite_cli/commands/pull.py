@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
-from boxlite_cli.options import pull_policy
 from boxlite_cli.output import print_lines
+from boxlite_cli.parsers import parse_pull_policy
 from boxlite_cli.progress import progress_display
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
@@ -40,7 +40,7 @@ def pull(
 
     docker-daemon:NAME and containers-storage:NAME take it from a Docker or a Podman. Prints its full name and digest.
     """
-    return run_async(_pull(settings, image, quiet, platform, pull_policy(policy, option="policy")))
+    return run_async(_pull(settings, image, quiet, platform, parse_pull_policy(policy, option="policy")))
 
 
 async def _pull(

@@ -13,9 +13,9 @@ from boxlite_cli.exec_options import check_terminal
 from boxlite_cli.failures import say
 from boxlite_cli.idfile import new_id_file
 from boxlite_cli.option_groups import BoxOptions, IdentityOptions
-from boxlite_cli.options import build_box_spec, pull_policy, secret_values
+from boxlite_cli.options import build_box_spec, secret_values
 from boxlite_cli.output import print_lines
-from boxlite_cli.parsers import parse_detach_keys
+from boxlite_cli.parsers import parse_detach_keys, parse_pull_policy
 from boxlite_cli.process_options import TerminalOptions
 from boxlite_cli.progress import Display, progress_display
 from boxlite_cli.session import Holding, exit_code, hold, run_async
@@ -66,7 +66,7 @@ def run(
         check_terminal(terminal, detach=detach, needed_when_detached=True)
     spec = build_box_spec(options, words or [], terminal=terminal, auto_remove=remove, detach=detach)
     if plan:
-        return run_async(_plan(settings, options.identity, spec, pull_policy(options.image.pull)))
+        return run_async(_plan(settings, options.identity, spec, parse_pull_policy(options.image.pull)))
     how = Holding(
         tty=terminal.tty,
         stdin=terminal.interactive,
@@ -74,7 +74,9 @@ def run(
         forward_signals=sig_proxy,
     )
     values = secret_values(options.network.secret, stdin_is_taken=terminal.interactive)
-    return run_async(_run(settings, options.identity, spec, values, pull_policy(options.image.pull), how))
+    return run_async(
+        _run(settings, options.identity, spec, values, parse_pull_policy(options.image.pull), how)
+    )
 
 
 async def _run(

@@ -52,3 +52,10 @@ with root.make_context('boxlite', ['--home', '/x', 'run']) as ctx:
 def test_startup_of_version_loads_almost_nothing() -> None:
     statement = "sys.argv = ['boxlite', '--version']\nimport boxlite_cli.__main__ as m\ntry: m.main()\nexcept SystemExit: pass"
     assert not loaded_by(statement) & (HEAVY | {"typer", "boxlite_cli.app", "engine.model"})
+
+
+def test_startup_of_a_pull_loads_neither_options_of_boxes_nor_a_library_for_http() -> None:
+    loaded = loaded_by(
+        "import boxlite_cli.app, boxlite_cli.commands.pull, engine.images.registry, engine.disks.build"
+    )
+    assert not loaded & (HEAVY | {"boxlite_cli.option_groups", "urllib3"})
