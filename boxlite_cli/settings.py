@@ -61,7 +61,7 @@ class GlobalOptions:
     debug: Annotated[bool, typer.Option("--debug", help="Show what happens inside.")] = False
     json: Annotated[
         bool,
-        typer.Option("--json", help="Print errors as JSON, and results where the command has --format."),
+        typer.Option("--json", help="Print errors and results as JSON."),
     ] = False
     home: Annotated[
         str | None,

@@ -10,8 +10,8 @@ from boxlite_cli.command import as_command
 from boxlite_cli.idfile import new_id_file
 from boxlite_cli.option_groups import BoxOptions, IdentityOptions
 from boxlite_cli.options import build_box_spec, pull_policy
-from boxlite_cli.output import print_lines
 from boxlite_cli.progress import progress_display
+from boxlite_cli.results import ResultOptions, Results, box_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.errors import InvalidArgumentError
@@ -26,6 +26,7 @@ EXAMPLES = """
 
 def create(
     options: BoxOptions,
+    result: ResultOptions,
     settings: Settings,
     words: Annotated[list[str] | None, typer.Argument(metavar="IMAGE [COMMAND]…")] = None,
 ) -> int:
@@ -40,16 +41,20 @@ def create(
                 f"secret {secret.name}: a value that is typed or piped in is kept nowhere, so `boxlite start` would not have it",
                 hint="say where it can be fetched at each start: env=VARIABLE, file=PATH or command=LINE; or use `boxlite run`",
             )
-    return run_async(_create(settings, options.identity, spec, pull_policy(options.image.pull)))
+    return run_async(
+        _create(settings, options.identity, spec, pull_policy(options.image.pull), result.open())
+    )
 
 
-async def _create(settings: Settings, identity: IdentityOptions, spec: BoxSpec, pull: PullPolicy) -> int:
-    with progress_display(quiet=identity.quiet) as display:
+async def _create(
+    settings: Settings, identity: IdentityOptions, spec: BoxSpec, pull: PullPolicy, results: Results
+) -> int:
+    with progress_display(quiet=identity.no_progress) as display:
         async with settings.open_runtime(display.show) as runtime:
             with new_id_file(identity.cidfile) as write_id:
                 record = await runtime.create(spec, name=identity.name, pull=pull)
                 write_id(record.id)
-    print_lines([record.id])
+    results.print_one([record.id], box_result(record))
     return 0
 
 
