@@ -10,6 +10,7 @@ from boxlite_cli.command import as_command
 from boxlite_cli.idfile import new_id_file
 from boxlite_cli.option_groups import BoxOptions, IdentityOptions
 from boxlite_cli.options import build_box_spec, pull_policy
+from boxlite_cli.process_options import StreamOptions
 from boxlite_cli.progress import progress_display
 from boxlite_cli.results import ResultOptions, Results, box_result
 from boxlite_cli.session import run_async
@@ -19,22 +20,24 @@ from engine.model import BoxSpec, PullPolicy, SecretSource
 
 EXAMPLES = """
   boxlite create --name web -p 8080:80 nginx
-  boxlite create --name shell alpine:3.20          started by the first `boxlite exec shell …`
+  boxlite create -it --name shell alpine:3.20      for `boxlite start -ai shell`
   boxlite create --auto-delete 1h alpine:3.20 sleep 60
 """
 
 
 def create(
+    streams: StreamOptions,
     options: BoxOptions,
     result: ResultOptions,
     settings: Settings,
     words: Annotated[list[str] | None, typer.Argument(metavar="IMAGE [COMMAND]…")] = None,
+    remove: Annotated[bool, typer.Option("--rm", help="Remove the box when it stops.")] = False,
 ) -> int:
     """Create a box without starting it.
 
     Prints its id; `boxlite start` runs its command. A box created without a command is started by the first exec.
     """
-    spec = build_box_spec(options, words or [], detach=True)
+    spec = build_box_spec(options, words or [], terminal=streams, auto_remove=remove, detach=True)
     for secret in spec.secrets:
         if secret.source is SecretSource.GIVEN:
             raise InvalidArgumentError(

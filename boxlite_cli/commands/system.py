@@ -47,7 +47,7 @@ def setup(
         str | None,
         typer.Option("--from", metavar="REF", help="Fetch it from a registry instead of building it."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Make it anew even if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Put it together anew even if it is there.")] = False,
     no_progress: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> int:
     """Build or fetch the guest system that boxes run on.
