@@ -11,7 +11,8 @@
     boxes/ID/                 config.json, disk.qcow2, lock, exit.json, head-start, failure.json (of the last start),
                               jail.json (as it is for the machine that runs)
         sockets/              portal-N.sock, portal-N.lock, the same for lane-N, qmp.sock
-        logs/                 console.log, output.log, qemu.log, shim.log, network.log, connections.log
+        logs/                 console.log, output.log, qemu.log, shim.log, network.log
+        connections/          connections.log: all that the gateway of a restricted box may write
         mounts/               what the machine sees over 9p
     volumes/                  named/NAME/{volume.json,data/}, anonymous/ID/N/
     db/                       boxes.db, images.db
@@ -114,9 +115,14 @@ class BoxLayout:
         return self.logs_dir / "shim.log"
 
     @property
+    def connections_dir(self) -> Path:
+        """The gateway's own: nobody follows a link that lies there."""
+        return self.root / "connections"
+
+    @property
     def connections_log(self) -> Path:
         """What a restricted box tried to reach, one JSON object a line (engine.net.connectionlog)."""
-        return self.logs_dir / "connections.log"
+        return self.connections_dir / "connections.log"
 
     @property
     def mounts_dir(self) -> Path:

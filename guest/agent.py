@@ -146,7 +146,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
         main_group(box),
         is_wanted=lambda: any(port.is_taken for port in portals),
     )
-    events.on_order = Orders(container, warm_up.again).obey
+    events.on_order = Orders(container, warm_up).obey
     poller = PortPoller(loop)
     poller.register(events)
     poller.register(output)

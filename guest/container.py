@@ -237,14 +237,26 @@ class Container:
         known = self._sessions.find(request.execution_id)
         if known is not None:
             return known
+        if request.is_rehearsal and not self.awaits_first_execution:
+            raise GuestError("invalid_state", "there is nothing to rehearse for")
         await self._until_running()
+        return await self._ready_executor().execute(request)
+
+    @property
+    def awaits_first_execution(self) -> bool:
+        """The main command runs, and nobody has run another yet."""
+        return (
+            self._executor is None and self._life is not None and self._running.done() and self.main.running
+        )
+
+    def _ready_executor(self) -> Executor:
         if self._executor is None:
             assert self._prepared is not None and self._request is not None
             self._executor = Executor(
                 reaper=self._reaper, crun=self._crun, sessions=self._sessions, cgroup=self._cgroup,
                 container=self._prepared.process, main_pid=self.main.pid, seccomp_filter=self._request.seccomp_filter,
             )  # fmt: skip
-        return await self._executor.execute(request)
+        return self._executor
 
     async def _until_running(self) -> None:
         try:

@@ -25,6 +25,9 @@ from guest.reaper import Reaper
 from guest.rootfs import is_executable_in_root
 
 MACHINES = ("x86_64",)
+ITSELF = "/proc/self/exe"
+"""A command's path by which the program becomes itself again (proc(5)). It then lacks the descriptor of the container, and
+fails at the call that enters it."""
 _PROGRAMS_KEPT = 8
 _REPORTS_BYTES = 4096
 

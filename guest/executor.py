@@ -51,10 +51,11 @@ class Executor:
             request.execution_id, request.argv, tty=request.tty, stdin=request.stdin, cgroup=cgroup,
             held=not request.detach, background=request.background,
         )  # fmt: skip
-        self._sessions.add(execution)
+        if not request.is_rehearsal:
+            self._sessions.add(execution)
         oom_kills = self._oom_kills()
         try:
-            pid = await self._run(self._process(request), execution)
+            pid = await self._run(self._process(request), execution, only_by_entry=request.is_rehearsal)
         except (GuestError, OSError) as error:
             self._part(execution)
             failure = error if isinstance(error, GuestError) else from_os_error(error, "running the command")
@@ -66,13 +67,15 @@ class Executor:
             cgroup.kill()
         return execution
 
-    async def _run(self, process: ProcessSpec, execution: Execution) -> int:
+    async def _run(self, process: ProcessSpec, execution: Execution, *, only_by_entry: bool) -> int:
         if process.tty:
             return await self._crun.execute(build_process(process), execution)
         pipes = Pipes.open(stdin=execution.wants_stdin)
         execution.use_pipes(pipes)
         try:
             pid = await self._entry.run(process, execution.cgroup, pipes)
+            if pid is None and only_by_entry:
+                raise GuestError("unsupported", "there is no other way into the container than crun")
             if pid is None:
                 pid = await self._crun.execute(build_process(process), execution, pipes)
         finally:

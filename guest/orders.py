@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from guest.container import Container
 from guest.errors import GuestError
+from guest.warmup import WarmUp
 
 
 class Orders:
     """Carries orders out. Nobody waits for an answer: what comes of them shows as an event."""
 
-    def __init__(self, container: Container, warm_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, container: Container, warm_up: WarmUp) -> None:
         self._container = container
         self._warm_up = warm_up
         self._tasks: set[asyncio.Task[None]] = set()
@@ -26,7 +27,10 @@ class Orders:
             case {"op": "signal", "signal": int(signum)}:
                 self._container.signal(signum)
             case {"op": "warm"}:
-                self._spawn(self._warm_up())
+                self._spawn(self._warm_up.again())
+            case {"op": "rehearse"}:
+                if self._container.awaits_first_execution:
+                    self._spawn(self._warm_up.rehearse())
             case _:
                 print(f"boxlite: not an order: {order}", file=sys.stderr, flush=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from guest.oci import BindMount, TmpfsMount
+from guest.wire.constants import REHEARSAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +65,8 @@ class ExecutionRequest:
     privileged: bool = False
     detach: bool = False
     background: bool = False
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Not somebody's command (see guest.warmup)."""
+        return self.execution_id == REHEARSAL

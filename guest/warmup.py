@@ -6,19 +6,22 @@ What is in memory when the template is saved is there at once in every machine r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from grpclib.client import Channel, UnaryUnaryMethod
+from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
 
 from guest.cgroups import Cgroup
+from guest.entry import ITSELF
 from guest.ports import PortalPort, PortPoller
 from guest.reaper import Reaper
 from guest.wire import portal_pb2 as pb
-from guest.wire.constants import HELLO_MAGIC, NONCE_BYTES, REPLY_MAGIC
+from guest.wire.constants import HELLO_MAGIC, NONCE_BYTES, REHEARSAL, REPLY_MAGIC
 
 _PROGRAMS = (("/usr/bin/busybox", "true"), ("/usr/bin/crun", "--version"))
 _CALLS = 3
@@ -72,33 +75,45 @@ class WarmUp:
         self._reaper = reaper
         self._cgroup = cgroup
         self._is_wanted = is_wanted
-        self._heard: list[bytes] = []
+        self._pings: list[bytes] = []
+        self._rehearsal: list[bytes] = []
+        self._heard = self._pings
 
     async def all(self) -> None:
         """Before the template is saved."""
         for argv in _PROGRAMS:
             await self._run(argv)
         for _ in range(_CALLS):
-            self._heard.clear()
-            await self._serve()
+            self._heard = self._pings = []
+            await self._serve(self._ping)
+        self._heard = self._rehearsal
+        await self._serve(self._ask_for_rehearsal)
 
     async def again(self) -> None:
         """In a restored machine whose box is not known yet: an emulated processor has to translate all code anew, and may
         as well do so while it is idle. The client's part is not done again: it was taken down."""
+        await self._hear(self._pings)
+        if not self._is_wanted():
+            await self._run(_PROGRAMS[0])
+
+    async def rehearse(self) -> None:
+        """In a box that nobody has run a command in yet: go the whole way of one, for the same reason. The command is the
+        program that enters the container; once there it can do nothing, and ends."""
+        await self._hear(self._rehearsal)
+
+    async def _hear(self, requests: list[bytes]) -> None:
         protocol = self._new_connection()
         protocol.connection_made(_Nowhere())
-        for data in self._heard:
+        for data in requests:
             protocol.data_received(data)
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
-        if not self._is_wanted():
-            await self._run(_PROGRAMS[0])
 
     async def _run(self, argv: tuple[str, ...]) -> None:
         _, status = self._reaper.spawn(argv, cgroup=self._cgroup)
         await status
 
-    async def _serve(self) -> None:
+    async def _serve(self, call: Callable[[Channel], Awaitable[None]]) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         poller = PortPoller(asyncio.get_running_loop())
@@ -107,14 +122,23 @@ class WarmUp:
         try:
             await say_hello(ours)
             channel = PairChannel(ours)
-            await UnaryUnaryMethod(channel, "/boxlite.v1.Guest/Ping", pb.PingRequest, pb.PingReply)(
-                pb.PingRequest()
-            )
+            await call(channel)
             channel.close()
         finally:
             poller.close()
             ours.close()
             theirs.close()
+
+    async def _ping(self, channel: Channel) -> None:
+        method = UnaryUnaryMethod(channel, "/boxlite.v1.Guest/Ping", pb.PingRequest, pb.PingReply)
+        await method(pb.PingRequest())
+
+    async def _ask_for_rehearsal(self, channel: Channel) -> None:
+        """It is refused: there is no container yet. What counts is how it is asked for."""
+        command = pb.ExecRequest(execution_id=REHEARSAL, argv=[ITSELF], background=True)
+        method = UnaryStreamMethod(channel, "/boxlite.v1.Execution/Run", pb.RunRequest, pb.Output)
+        with contextlib.suppress(GRPCError):
+            await method(pb.RunRequest(command=command))
 
     def _overheard(self) -> asyncio.Protocol:
         protocol = self._new_connection()

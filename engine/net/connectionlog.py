@@ -7,6 +7,8 @@ are left out.
 from __future__ import annotations
 
 import json
+import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,6 +19,7 @@ from typing import TextIO
 from engine.errors import MetadataError
 
 CAP_BYTES = 8 * 1024 * 1024
+MOST_LINE_CHARS = 64 * 1024
 MOST_PER_S = 200
 """A box that tries more than this in a second has the rest counted, not listed."""
 
@@ -98,11 +101,28 @@ def rotated(path: Path) -> Path:
     return path.with_name(path.name + ".1")
 
 
+def open_log(path: Path) -> TextIO:
+    """For reading. The directory is the gateway's, so nothing but a file is believed to be the log: no link, no pipe. Raises
+    FileNotFoundError, MetadataError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise MetadataError(f"the network log {path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise MetadataError(f"the network log {path} is not a file")
+    return open(fd, encoding="utf-8", errors="replace")
+
+
 def read_entries(file: TextIO) -> Iterator[ConnectionEntry]:
     """Entries from the file's position on; stops before a line that is not whole yet. Raises MetadataError."""
     while True:
         start = file.tell()
-        line = file.readline()
+        line = file.readline(MOST_LINE_CHARS)
+        if len(line) == MOST_LINE_CHARS:
+            raise MetadataError("the network log has a line without end")
         if not line.endswith("\n"):
             file.seek(start)
             return

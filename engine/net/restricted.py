@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engine.errors import NetworkError, RpcTransportError
 from engine.jailer.grants import Jail
+from engine.jailer.ownership import Claim
 from engine.jailer.room import jailed
 from engine.model import PortSpec, Protocol
 from engine.net.plan import GatewayPlan, Restriction, bind_port
@@ -26,7 +27,8 @@ _SOURCE_ROOT = str(Path(__file__).parents[2])
 class RestrictedNetwork:
     """The gateway of one run of a machine. `far_end` is the end of its network port that is not the machine's.
 
-    `on_denial` is called with the fields of a connection's entry; `jail` is what the gateway may see;
+    `on_denial` is called with the fields of a connection's entry; `jail` is what the gateway may see; `claim` who it is, closed
+    with it;
     `home` the home directory.
     """
 
@@ -42,6 +44,7 @@ class RestrictedNetwork:
         on_denial: Callable[[dict[str, str]], None],
         secrets: SecretsGrant | None = None,
         jail: Jail,
+        claim: Claim | None = None,
         home: Path,
     ) -> None:
         self._restriction = restriction
@@ -52,6 +55,7 @@ class RestrictedNetwork:
         self._on_denial = on_denial
         self._secrets = secrets
         self._jail = jail
+        self._claim = claim
         self._home = home
         self._far_end = far_end
         self._process: asyncio.subprocess.Process | None = None
@@ -109,7 +113,7 @@ class RestrictedNetwork:
         assert self._reader is not None
         failure = None
         while line := await self._next_line(self._reader):
-            match json.loads(line):
+            match _parsed(line):
                 case {"denied": dict(fields)}:
                     self._on_denial({str(name): str(value) for name, value in fields.items()})
                 case {"counts": dict(counts)} if self._counts is not None and not self._counts.done():
@@ -147,3 +151,13 @@ class RestrictedNetwork:
             self._control.close()
         if self._process is not None:
             await terminate(self._process, grace_s=0.5)
+        if self._claim is not None:
+            self._claim.close()
+
+
+def _parsed(line: bytes) -> object:
+    """None for what a gateway of ours would not write."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

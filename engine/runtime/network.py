@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.errors import BoxliteError, InvalidStateError, NetworkError, PortInUseError
 from engine.model import BoxRecord
-from engine.net.connectionlog import ConnectionEntry, read_entries, rotated
+from engine.net.connectionlog import ConnectionEntry, open_log, read_entries, rotated
 from engine.net.flow import StreamFlow, relay
 from engine.portal.session import GuestSession
 from engine.runtime.context import Context
@@ -60,7 +60,7 @@ class BoxNetworks:
                 box=record.name,
                 operation="network log",
             )
-        with contextlib.suppress(FileNotFoundError), rotated(path).open(encoding="utf-8") as file:
+        with contextlib.suppress(FileNotFoundError), open_log(rotated(path)) as file:
             for entry in read_entries(file):
                 yield entry
         async for entry in _entries(self._context, record, path, follow=follow):
@@ -171,7 +171,7 @@ async def _entries(
             active = follow and (await get_box(context, record.id)).status.is_active
             if file is None:
                 with contextlib.suppress(FileNotFoundError):
-                    file = path.open(encoding="utf-8")
+                    file = open_log(path)
             if file is not None:
                 for entry in read_entries(file):
                     yield entry

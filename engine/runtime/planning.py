@@ -90,6 +90,7 @@ async def make_plan(
         secrets=secrets,
         attached=attached or held,
         collects=attached,
+        awaits_commands=not (spec.is_job or attached),
         auto_remove=spec.auto_remove,
         stop_signal=signal_number(spec.stop_signal or source.config.stop_signal or "TERM"),
         stop_timeout_s=spec.stop_timeout_s,

@@ -33,7 +33,8 @@ class NetworkGrant:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
     """Everything a shim needs to run a box. `attached`: the box ends with the process that started it; `collects`: that
-    process reads the main command's output and says when it has its end.
+    process reads the main command's output and says when it has its end. `awaits_commands`: the box is there for what `exec`
+    runs in it.
 
     The requests (serialized wire.InitRequest and wire.ContainerInitRequest) are for runs after the first, which the
     restart policy asks for. Times in seconds; 0: none. `returns_to`: the main command does not run, the machine is there
@@ -49,6 +50,7 @@ class LaunchPlan:
     secrets: SecretsGrant | None = None
     attached: bool = False
     collects: bool = False
+    awaits_commands: bool = False
     auto_remove: bool = False
     stop_signal: int = 15
     stop_timeout_s: float = 10.0

@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from engine.errors import BoxliteError, DeadlineError, EngineError, InvalidState
 from engine.layout import BoxLayout, Layout
 from engine.net.passt import Network
 from engine.net.restricted import RestrictedNetwork
-from engine.shim.gateway_jail import gateway_jail
+from engine.shim.gateway_jail import claim_gateway_identity, gateway_jail, make_place_for_log
 from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan, NetworkGrant
@@ -175,6 +175,11 @@ class Run:
                 home=Path(self._plan.home),
                 jail_enabled=self._plan.security.jailer_enabled,
             )
+        ca_file = None if self._plan.secrets is None else self._plan.secrets.ca_file
+        enabled = self._plan.security.jailer_enabled
+        claim = claim_gateway_identity(enabled=enabled, ca_file=ca_file)
+        identity = None if claim is None else claim.identity
+        make_place_for_log(self._box, identity)
         return RestrictedNetwork(
             far_end,
             grant.restriction,
@@ -184,11 +189,8 @@ class Run:
             own_log_path=log_path,
             on_denial=self._on_denial,
             secrets=self._plan.secrets,
-            jail=gateway_jail(
-                self._box,
-                enabled=self._plan.security.jailer_enabled,
-                ca_file=None if self._plan.secrets is None else self._plan.secrets.ca_file,
-            ),
+            jail=gateway_jail(self._box, enabled=enabled, ca_file=ca_file, identity=identity),
+            claim=claim,
             home=Path(self._plan.home),
         )
 
@@ -262,7 +264,7 @@ class Run:
             self._exited.set_result({"event": "exit", "exit_code": exit_code})
         self._end(reason)
 
-    def tell_agent(self, order: dict[str, object]) -> None:
+    def tell_agent(self, order: Mapping[str, object]) -> None:
         """Send one line to the agent's events port. An agent that does not read is dealt with by the deadline."""
         if self._machine is not None:
             with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from engine import host
 from engine.errors import BoxliteError, InvalidStateError
 from engine.layout import BoxLayout, Layout
+from engine.model import Accel
 from engine.shim.control import ControlServer
 from engine.shim.deadlines import Deadlines
 from engine.shim.headstart import HeadStart
@@ -28,6 +29,10 @@ FULL_DISK_REASON = "the host's disk is full; it goes on by itself when there is 
 ENOUGH_SPACE_BYTES = 8 * 1024 * 1024
 """From how much free space on a box that waits for it goes on; one that needs more waits again."""
 SPACE_INTERVAL_S = 0.5
+REHEARSAL_SOON_S = 0.15
+REHEARSAL_DELAY_S = 1.0
+"""After the start of a box that is there for what is run in it, whose starter may have a command already; and of one whose
+main command has something to do itself."""
 
 
 if TYPE_CHECKING:
@@ -205,6 +210,9 @@ class Supervisor:
         """The main command runs: the clocks start."""
         self._runs_since = asyncio.get_running_loop().time()
         self._deadlines.begin()
+        if self.plan.vm.shape.accel is Accel.TCG:
+            delay_s = REHEARSAL_SOON_S if self.plan.awaits_commands else REHEARSAL_DELAY_S
+            asyncio.get_running_loop().call_later(delay_s, self.run.tell_agent, {"op": "rehearse"})
         if self.plan.health is not None:
             from engine.shim.health import watch_health
 

@@ -71,6 +71,8 @@ OUTPUT_HEADER = struct.Struct(">BI")
 OUTPUT_FRAME_BYTES = 64 * 1024
 
 MAIN_EXECUTION = "main"
+REHEARSAL = "rehearsal"
+"""The id of what only the agent itself runs, to have gone the way of a command once."""
 ERROR_TRAILER = "boxlite-error-bin"
 RUNS_METADATA = "boxlite-runs"
 DRAIN_S = 2.0

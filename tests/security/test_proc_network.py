@@ -16,7 +16,14 @@ from engine.jailer.grants import DEVICES
 from engine.jailer.identity import FIRST_ID, SHARED_GID
 from engine.net.passt import MEMORY_BYTES as PASST_MEMORY_BYTES
 from engine.net.passt import needs_privilege
-from engine.shim.gateway_jail import MEMORY_BYTES, PROGRAMS, RESOLV_CONF, SOURCE_ROOT, SYSTEM
+from engine.shim.gateway_jail import (
+    MEMORY_BYTES,
+    PROGRAMS,
+    RESOLV_CONF,
+    SOURCE_ROOT,
+    SYSTEM,
+    can_be_another_user,
+)
 from tests.framework.cli import Boxlite
 from tests.framework.proc import NO_CAPABILITY, Process, descendants
 from tests.framework.waiting import inspect
@@ -110,10 +117,20 @@ def test_gateway_has_a_seccomp_filter(gateway: Process) -> None:
     assert gateway.seccomp == ("2", "1")
 
 
-def test_gateway_is_the_user_who_starts_the_box(gateway: Process) -> None:
-    """It reads this program, which may lie where nobody else may look; it has none of root's rights."""
+@pytest.mark.skipif(can_be_another_user(), reason="a user of its own can be given")
+def test_gateway_is_the_user_who_starts_the_box_where_nobody_else_may_read_this_program(
+    gateway: Process,
+) -> None:
     assert set(gateway.status["Uid"].split()) == {str(os.geteuid())}
     assert gateway.read("uid_map").split() == ["0", str(os.geteuid()), "1"]
+
+
+@pytest.mark.skipif(not can_be_another_user(), reason="it stays the user who starts the box")
+def test_gateway_is_a_user_of_its_own_where_root_starts_it(gateway: Process) -> None:
+    (uid,), (gid,) = (set(gateway.status[name].split()) for name in ("Uid", "Gid"))
+    assert int(uid) > FIRST_ID and int(gid) > FIRST_ID
+    assert set(gateway.status["Groups"].split()) <= {str(SHARED_GID)}
+    assert gateway.read("uid_map").split() == ["0", uid, "1"]
 
 
 def test_gateway_has_limits(gateway: Process) -> None:
@@ -123,18 +140,16 @@ def test_gateway_has_limits(gateway: Process) -> None:
 
 def test_gateway_has_no_descriptor_but_sockets_and_its_log(gateway: Process, home: Path) -> None:
     files = [path for path in gateway.descriptors if path.startswith("/")]
-    log = re.compile(rf"/dev/null|{home.resolve()}/boxes/\w+/logs/connections\.log")
+    log = re.compile(rf"/dev/null|{home.resolve()}/boxes/\w+/connections/connections\.log")
     assert [path for path in files if not log.fullmatch(path)] == []
     rest = {re.sub(r":?\[.*", "", path) for path in gateway.descriptors if not path.startswith("/")}
     assert rest <= {"socket", "anon_inode", "pipe"}
 
 
-def test_gateway_sees_only_what_was_granted_and_writes_only_its_box_s_logs(
-    gateway: Process, home: Path
-) -> None:
+def test_gateway_sees_only_what_was_granted_and_writes_only_its_log(gateway: Process, home: Path) -> None:
     granted = {"/", "/proc", "/gate", RESOLV_CONF, *PROGRAMS, *SYSTEM, *DEVICES}
     granted |= {sys.prefix, sys.base_prefix, str(SOURCE_ROOT)}
-    logs = re.compile(rf"/proc/.*|{home}/boxes/\w+/logs")
+    logs = re.compile(rf"/proc/.*|{home}/boxes/\w+/connections")
     assert [place for place in gateway.mounts if place not in granted and not logs.fullmatch(place)] == []
     (writable,) = gateway.writable_mounts
     assert logs.fullmatch(writable)
