@@ -139,13 +139,14 @@ class Box(BoxFiles):
         def ended(result: ExecResult) -> None:
             listening.exec_ended(self.id, command, result.exit_code, time.monotonic() - begun)
 
-        on_end = ended if listening.is_heard else None
-        execution = Execution(self._link, running, has_stdin=spec.stdin, on_end=on_end)
+        execution = Execution(self._link, running, has_stdin=spec.stdin)
         try:
             await listening.exec_started(self.id, command, args)
         except BaseException:
             await asyncio.shield(execution.kill())  # nobody has it who could
             raise
+        if listening.is_heard:
+            execution._tell_when_ended(ended)
         return execution
 
     async def exec_shell(

@@ -60,7 +60,6 @@ class Execution:
         command: Command,
         *,
         has_stdin: bool,
-        on_end: Callable[[ExecResult], None] | None = None,
     ) -> None:
         self._link = link
         self._command = command
@@ -72,7 +71,7 @@ class Execution:
             asyncio.create_task(self._stdout._fill(command.stdout)),
             asyncio.create_task(self._stderr._fill(command.stderr)),
         ]
-        self._ending = None if on_end is None else asyncio.create_task(self._tell_end(on_end))
+        self._ending: asyncio.Task[None] | None = None
 
     @property
     def id(self) -> str:
@@ -134,6 +133,9 @@ class Execution:
                 operation="resize",
             )
         await self._told(self._command.resize(TerminalSize(rows=rows, cols=cols)), "resize")
+
+    def _tell_when_ended(self, on_end: Callable[[ExecResult], None]) -> None:
+        self._ending = asyncio.create_task(self._tell_end(on_end))
 
     async def _tell_end(self, on_end: Callable[[ExecResult], None]) -> None:
         with contextlib.suppress(BoxliteError):  # its machine is gone: that is told of the box

@@ -55,6 +55,22 @@ def test_machine_nobody_claims_is_gone_with_its_command(boxlite: Boxlite, alpine
     eventually(lambda: not left_over(boxlite.home), within_s=5)
 
 
+def test_machine_started_ahead_does_not_hold_the_shim_s_lifeline(boxlite: Boxlite, alpine: str) -> None:
+    """Or who waits for a shim that was killed would wait for its machine too."""
+    boxlite("run", "--rm", alpine, "true", check=True)
+    boxlite("run", "-d", "--name", "held", alpine, "sleep", "600", check=True)
+    living = processes_of(boxlite.home)
+    (shim,) = (process for process in living if process.role == "shim")
+    number = shim.words[shim.words.index("engine.shim") + 1]
+    lifeline = os.readlink(f"/proc/{shim.pid}/fd/{number}")
+    assert lifeline.startswith("socket:")
+    below = [process for process in living if process.role in ("jail", "machine")]
+    assert len(below) >= 2
+    for process in below:
+        held = {os.readlink(entry.path) for entry in os.scandir(f"/proc/{process.pid}/fd")}
+        assert lifeline not in held, process
+
+
 def test_machine_of_a_killed_shim_is_swept_away(boxlite: Boxlite, alpine: str) -> None:
     boxlite("run", "--rm", alpine, "true", check=True)
     held = boxlite.popen("run", "--rm", alpine, "true")
