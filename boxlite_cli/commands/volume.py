@@ -10,7 +10,7 @@ import typer
 from boxlite_cli import output
 from boxlite_cli.command import as_command, as_group
 from boxlite_cli.failures import report
-from boxlite_cli.humane import size_text
+from boxlite_cli.humane import rfc3339, size_text
 from boxlite_cli.output import Format
 from boxlite_cli.parsers import parse_labels
 from boxlite_cli.pruning import confirmed, print_removed
@@ -220,7 +220,7 @@ def volume_object(volume: Volume, size_bytes: int) -> dict[str, Any]:
         "Driver": "local",
         "Scope": "local",
         "Mountpoint": volume.path,
-        "CreatedAt": volume.created_at.isoformat(),
+        "CreatedAt": rfc3339(volume.created_at),
         "Labels": volume.labels,
         "Anonymous": volume.is_anonymous,
         "Boxes": list(volume.used_by),

@@ -49,14 +49,14 @@ Name = tuple[bytes, bool]
 
 
 def glance_directory(sockets_dir: str, directory: bytes, *, patience_s: float) -> list[Name]:
-    """What the directory holds, as root sees it; empty where that cannot be told within `patience_s`."""
+    """What the directory holds, as root sees it; empty where that cannot be told within twice `patience_s`."""
     lease = find_lease(sockets_dir, "portal", range(PORTAL_PORTS - 1, -1, -1))
     if lease is None:
         return []
     try:
         with socket.socket(socket.AF_UNIX) as port:
             port.connect(_address(sockets_dir, lease.number))
-            greet(port, flush=lease.was_abandoned)
+            greet(port, flush=lease.was_abandoned, patience_s=(patience_s / 2, patience_s / 2))
             return list(_names(_listing(port, directory, time.monotonic() + patience_s)))
     except (OSError, RpcTransportError, ValueError, IndexError):
         return []

@@ -14,6 +14,7 @@ from guest.wire.constants import FLUSH_BYTES, HELLO_MAGIC, NONCE_BYTES, REPLY_MA
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
 
 HELLO_PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """How long each hello waits for its answer before the port is flushed and greeted again."""
@@ -23,18 +24,25 @@ has nothing to say."""
 
 
 def greet(
-    port: socket.socket, magic: bytes = HELLO_MAGIC, ticket: bytes = b"", *, flush: bool = False
+    port: socket.socket,
+    magic: bytes = HELLO_MAGIC,
+    ticket: bytes = b"",
+    *,
+    flush: bool = False,
+    patience_s: Sequence[float] = (),
 ) -> None:
     """Exchange the nonce, so that no byte of an earlier client is taken for ours, in either direction. Blocks. A lane has a
     magic of its own and a ticket behind the nonce. `flush`: an earlier client may have stopped in the middle of a frame.
+    `patience_s`: how long each hello waits, where that is less than usual.
 
     Raises RpcTransportError when the machine does not answer or goes away.
     """
-    for attempt, patience_s in enumerate(HELLO_PATIENCE_S):
+    waits = patience_s or HELLO_PATIENCE_S
+    for attempt, wait_s in enumerate(waits):
         nonce = os.urandom(NONCE_BYTES)  # a new one each time: late answers to earlier hellos are not for us
         answer = REPLY_MAGIC + nonce
-        deadline = time.monotonic() + patience_s
-        port.settimeout(patience_s)
+        deadline = time.monotonic() + wait_s
+        port.settimeout(wait_s)
         try:
             port.sendall((bytes(FLUSH_BYTES) if attempt or flush else b"") + magic + nonce + ticket)
             _await_answer(port, answer, deadline)
@@ -45,7 +53,7 @@ def greet(
         port.settimeout(None)
         return
     raise RpcTransportError(
-        f"the machine's agent did not answer within {sum(HELLO_PATIENCE_S):g} s",
+        f"the machine's agent did not answer within {sum(waits):g} s",
         hint="`boxlite logs --console BOX` shows what the machine printed; a box that another version of boxlite started "
         "answers once it was restarted: boxlite restart BOX",
     )

@@ -229,6 +229,11 @@ def test_volume_driver_other_than_local_is_refused(web: Boxlite) -> None:
 
 
 def test_network_log_shows_refusals_as_they_come(web: Boxlite, alpine: str) -> None:
+    for command in ("log", "hosts"):
+        done = web("network", command, "web")
+        assert (
+            done.returncode == 1 and b"box web: invalid state: its network is not restricted" in done.stderr
+        )
     web("run", "-d", "--name", "agent", "--allow-net", "192.0.2.1", alpine, "sleep", "10000", check=True)
     process = follow(
         web, "network", "log", "--follow", "--denied", "--format", "{{.Verdict}} {{.Port}}", "agent"

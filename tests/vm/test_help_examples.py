@@ -64,11 +64,11 @@ PREPARE = {
     "run": "gone web",
     "create": "gone web shell",
     "cp": "running web other",
-    "start": "running web db; boxlite stop web db; gone shell; boxlite create -it --name shell alpine:3.20",
+    "start": 'case "$EXAMPLE" in *shell*) gone shell; boxlite create -it --name shell alpine:3.20 ;;'
+    " *) running web db; boxlite stop -t 0 web db ;; esac",
     "attach": "running web; boxlite start shell || boxlite run -dit --name shell alpine:3.20",
-    "wait": "gone shell job job1 job2; boxlite create --name job1 alpine:3.20 true;"
-    " boxlite create --name job2 alpine:3.20 true; boxlite start job1 job2;"
-    " boxlite run -d --name job -l batch=7 alpine:3.20 sleep 2",
+    "wait": 'case "$EXAMPLE" in *job1*) running job1 job2; boxlite stop -t 0 job1 job2 ;;'
+    " *) gone job; boxlite run -d --name job -l batch=7 alpine:3.20 sleep 2 ;; esac",
     "stats": "running web db",
     "port": "running web; boxlite start dns || boxlite run -d --name dns -p 127.0.0.1::53/udp nginx",
     "network log": "boxlite start agent || boxlite run -d --name agent --allow-net 192.0.2.1 nginx",
@@ -93,8 +93,9 @@ PREPARE = {
     "volume get": "boxlite volume create data",
     "volume prune": "boxlite volume create --label scratch data",
     "volume rm": "boxlite rm -f $(boxlite ls -aq); boxlite volume create data",
-    "system setup": "boxlite system guest push {registry}/owner/guest:1;"
-    " mkdir -m 700 own-home; cp -a $(realpath $BOXLITE_HOME/guest) own-home",
+    "system setup": "[ -d own-home ] || {{ boxlite system guest push {registry}/owner/guest:1; mkdir -m 700 own-home;"
+    " mkdir -m 700 own-home/guest; cd $BOXLITE_HOME/guest;"
+    " cp -a current $(cat current) debian-* {work}/own-home/guest; }}",
 }
 """What is there before each example of a command, told by its name or the word after `image`; of several names of a
 command it is the first in help."""

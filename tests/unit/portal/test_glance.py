@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,3 +92,11 @@ def test_glance_at_any_bytes_ends(content: bytes) -> None:
 def test_glance_request_is_what_the_wire_says() -> None:
     request = wire.ListFilesRequest(path=b"/" * 300, user="0")
     assert _field(1, b"/" * 300) + _field(2, b"0") == request.SerializeToString()
+
+
+def test_glance_at_an_agent_that_is_silent_ends(tmp_path: Path) -> None:
+    listener = listen_unix(tmp_path / f"portal-{PORTAL_PORTS - 1}.sock")
+    begun = time.monotonic()
+    assert glance_directory(str(tmp_path), b"/", patience_s=0.2) == []
+    assert time.monotonic() - begun < 5
+    listener.close()
