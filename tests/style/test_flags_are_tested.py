@@ -8,11 +8,16 @@ from boxlite_cli.pages.tree import Option, Page, read_tree
 from tests.framework.argvs import uses, wanted_options
 
 TESTS = Path(__file__).resolve().parents[1]
+NO_EVIDENCE = {
+    "test_help_examples.py", "test_flags.py", "test_early.py", "test_habits.py", "test_pages.py", "test_command_lines.py",
+    "test_completion.py", "test_startup.py",
+}  # fmt: skip
+"""Tests of how command lines are read, or that they run: they do not show what a flag does."""
 MODULES = sorted(
     path
     for folder in ("unit/cli", "integration", "vm", "security")
     for path in (TESTS / folder).rglob("test_*.py")
-    if path.name != "test_help_examples.py"  # that a line runs does not show what its flags do
+    if path.name not in NO_EVIDENCE
 )
 EVERYWHERE = "--format"
 """Its test is about all commands at once: tests/vm/test_formats.py."""

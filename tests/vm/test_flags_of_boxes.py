@@ -207,6 +207,39 @@ def test_update_sets_what_a_box_is_asked_to_be(web: Boxlite, alpine: str) -> Non
     web("rm", "changed", check=True)
 
 
+def test_run_flags_are_seen_inside(web: Boxlite, alpine: str, tmp_path: Path) -> None:
+    words = (
+        "--add-host",
+        "db:192.0.2.7",
+        "--dns-search",
+        "example.org",
+        "--cap-add",
+        "NET_ADMIN",
+        "--no-auto-resume",
+    )
+    web(
+        "run", "-d", "--name", "many", "--publish-all", "--expose", "90", "--mount",
+        f"type=bind,source={tmp_path},target=/m,readonly", *words, alpine, "sleep", "1000", check=True,
+    )  # fmt: skip
+    assert web.out("port", "many").startswith("90/tcp -> ")
+    inside = "cat /etc/hosts /etc/resolv.conf; grep CapEff /proc/self/status; touch /m/x || echo refused"
+    lines = web.out("exec", "many", "sh", "-c", inside).splitlines()
+    assert any(line.split() == ["192.0.2.7", "db"] for line in lines)
+    assert "search example.org" in lines and lines[-1] == "refused"
+    (capabilities,) = [int(line.split()[1], 16) for line in lines if line.startswith("CapEff")]
+    assert capabilities & 1 << 12, "CAP_NET_ADMIN"
+    web("stop", "-t", "0", "many", check=True)
+    done = web("exec", "many", "true")
+    assert done.returncode == 125 and b"boxlite start many" in done.stderr
+    web("rm", "many", check=True)
+
+
+def test_run_security_is_the_jail_that_is_planned(web: Boxlite, alpine: str) -> None:
+    for line in (("run", "--plan", "--security", "enabled"), ("run", "--plan", "--security", "disabled")):
+        plan = json.loads(web.out(*line, "--format", "json", alpine))
+        assert (plan["Security"], plan["Jail"]["Enabled"]) == (line[-1], line[-1] == "enabled")
+
+
 def test_rm_volumes_takes_anonymous_ones_along(web: Boxlite, alpine: str) -> None:
     for _ in range(2):
         web("run", "--name", "keeper", "-v", "/kept", alpine, "true", check=True)
@@ -243,6 +276,14 @@ def test_network_log_shows_refusals_as_they_come(web: Boxlite, alpine: str) -> N
         assert line_of(process).decode() == f"denied {port}\n"
     assert end(process) == 130
     web("rm", "-f", "agent", check=True)
+
+
+def test_rm_all_takes_every_box(boxlite_of_module: Boxlite, alpine: str, tmp_path: Path) -> None:
+    other = Boxlite(tmp_path / "home")
+    for name in ("one", "two"):
+        other("create", "--name", name, alpine, check=True)
+    assert other("rm", "--all").returncode == 2, "nobody can be asked"
+    assert len(other.out("rm", "--all", "--force").split()) == 2 and other.out("ls", "-aq") == ""
 
 
 def test_tunnel_listens_where_it_is_told(web: Boxlite, tmp_path: Path) -> None:
