@@ -93,9 +93,9 @@ PREPARE = {
     "volume get": "boxlite volume create data",
     "volume prune": "boxlite volume create --label scratch data",
     "volume rm": "boxlite rm -f $(boxlite ls -aq); boxlite volume create data",
-    "system setup": "[ -d own-home ] || {{ boxlite system guest push {registry}/owner/guest:1; mkdir -m 700 own-home;"
-    " mkdir -m 700 own-home/guest; cd $BOXLITE_HOME/guest;"
-    " cp -a current $(cat current) debian-* {work}/own-home/guest; }}",
+    "system setup": "[ -e own-home/guest/current ] || {{ boxlite system guest push {registry}/owner/guest:1;"
+    " mkdir -p -m 700 own-home/guest; cd $BOXLITE_HOME/guest;"
+    " cp -a $(cat current) debian-* current {work}/own-home/guest; }}",
 }
 """What is there before each example of a command, told by its name or the word after `image`; of several names of a
 command it is the first in help."""
