@@ -1,8 +1,8 @@
 """How long a command takes before it does anything: medians beside `python -c pass`, in one run.
 
-    .venv/bin/python bench/cli.py [--rounds N] [--boxes N] [--json FILE]
+    .venv/bin/python bench/cli.py [--rounds N] [--boxes N] [--box NAME] [--json FILE]
 
-Contenders take turns within each round. A limit is in milliseconds and a promise for a host that does nothing else.
+With `--box`, also the completion of a path in that box, which runs in the home of whoever measures. Contenders take turns within each round. A limit is in milliseconds and a promise for a host that does nothing else.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,11 +59,18 @@ async def fill(home: Path, boxes: int) -> None:
             )
 
 
-def measure(rounds: int, environment: dict[str, str]) -> dict[str, list[float]]:
+def path_completion(box: str) -> Contender:
+    home = os.environ.get("BOXLITE_HOME") or str(Path.home() / ".boxlite")
+    return Contender("completion of a path", (*BOXLITE, "__complete", "places", f"{box}:/etc/ho", home), 80)
+
+
+def measure(
+    contenders: Sequence[Contender], rounds: int, environment: dict[str, str]
+) -> dict[str, list[float]]:
     """Milliseconds of each contender; the first round is not counted."""
-    samples: dict[str, list[float]] = {contender.name: [] for contender in CONTENDERS}
+    samples: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for number in range(rounds + 1):
-        for contender in CONTENDERS:
+        for contender in contenders:
             begun = time.perf_counter()
             subprocess.run(contender.words, env=environment, stdout=subprocess.DEVNULL, check=True)
             if number:
@@ -74,19 +82,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--boxes", type=int, default=100)
+    parser.add_argument("--box", help="a running box, for the completion of a path in it")
     parser.add_argument("--json", type=Path, help="also write the samples to this file")
     options = parser.parse_args()
+    contenders = [*CONTENDERS, *([path_completion(options.box)] if options.box else [])]
     with tempfile.TemporaryDirectory(prefix="boxlite-bench-") as directory:
         home = Path(directory) / "home"
         asyncio.run(fill(home, options.boxes))
         kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
-        samples = measure(options.rounds, {**kept, "HOME": directory, "BOXLITE_HOME": str(home)})
+        samples = measure(contenders, options.rounds, {**kept, "HOME": directory, "BOXLITE_HOME": str(home)})
     if options.json:
         options.json.write_text(json.dumps(samples, indent=2))
     base = statistics.median(samples[CONTENDERS[0].name])
     print(f"{'':24} {'median':>8} {'x python':>9} {'limit':>8}")
     kept_all = True
-    for contender in CONTENDERS:
+    for contender in contenders:
         median = statistics.median(samples[contender.name])
         limit = "-" if contender.limit_ms is None else f"{contender.limit_ms:.0f} ms"
         late = contender.limit_ms is not None and median > contender.limit_ms

@@ -40,12 +40,20 @@ def main() -> None:
         from boxlite_cli.candidates import print_candidates
 
         sys.exit(print_candidates(arguments[1:]))
+    import signal
+
     from boxlite_cli.early import begin
 
     gc.set_threshold(COLLECT_AFTER)
     begin(arguments)
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is signal.default_int_handler:  # it may be ignored
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # while nothing was done there is nothing to tell: just end
     from boxlite_cli.app import run
 
+    signal.signal(signal.SIGINT, interrupt)
     status = run(arguments)
     # What is left is memory: taking the interpreter and its libraries apart would cost a tenth of the time of `exec`.
     sys.stdout.flush()

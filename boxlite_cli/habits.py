@@ -160,13 +160,8 @@ FLAGS: dict[str, dict[str, str]] = {
     "run": _BOX_FLAGS,
     "create": {
         **_BOX_FLAGS,
-        "--rm": "use boxlite run --rm; a box that was created stays until boxlite rm, or --auto-delete",
-        "--interactive": "boxlite start -ai BOX passes standard input on",
-        "-i": "boxlite start -ai BOX passes standard input on",
-        "--tty": "use boxlite run -t",
-        "-t": "use boxlite run -t",
-        "--user": "use boxlite run -u",
-        "-u": "use boxlite run -u",
+        "--detach": "boxlite run -d starts it too",
+        "-d": "boxlite run -d starts it too",
     },
     "exec": {"--latest": "name the box", "-l": "name the box", "--preserve-fds": "use -i"},
     "ls": {

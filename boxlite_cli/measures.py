@@ -40,6 +40,18 @@ def stats_object(record: BoxRecord, metrics: BoxMetrics, cpu: CpuUse) -> dict[st
     }
 
 
+NUMBERS = (
+    "CpuPercent", "MemoryBytes", "MemoryLimitBytes", "MemoryPercent", "Pids", "NetworkBytesReceived", "NetworkBytesSent",
+    "NetworkTcpConnections", "NetworkTcpErrors", "NetworkByHost", "BlockReadBytes", "BlockWriteBytes", "DiskUsedBytes",
+    "DiskSizeBytes", "HostCpuPercent", "HostMemoryBytes",
+)  # fmt: skip
+
+
+def idle_object(record: BoxRecord) -> dict[str, Any]:
+    """The object of a box that does not run: nothing was measured."""
+    return {"ID": record.id, "Name": record.name, "Time": None} | dict.fromkeys(NUMBERS)
+
+
 def stats_row(record: BoxRecord, metrics: BoxMetrics, cpu: CpuUse) -> dict[str, Any]:
     """The same for the table and for templates, which may use either names."""
     received, sent = metrics.network_bytes_received, metrics.network_bytes_sent
@@ -58,8 +70,9 @@ def stats_row(record: BoxRecord, metrics: BoxMetrics, cpu: CpuUse) -> dict[str, 
 
 
 def pending_row(record: BoxRecord) -> dict[str, Any]:
-    """A box that has not been looked into yet, or is paused."""
-    return dict.fromkeys(COLUMNS, "--") | {"Name": record.name}
+    """A box that has not been looked into yet, or does not run."""
+    known = {"ID": record.short_id, "Container": record.short_id, "Name": record.name}
+    return dict.fromkeys((*COLUMNS, *NUMBERS, "Time"), "--") | known
 
 
 def _share(metrics: BoxMetrics) -> float:

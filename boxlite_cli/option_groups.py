@@ -317,7 +317,7 @@ class IdentityOptions:
     cidfile: Annotated[
         str | None, text("--cidfile", metavar="FILE", help="Write the box's id to a new file.")
     ] = None
-    quiet: Annotated[bool, flag("--quiet", "-q", help="Show no progress.")] = False
+    no_progress: Annotated[bool, flag("--quiet", "-q", help="Show no progress.")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from boxlite_cli.option_groups import (
     ImageOptions,
     NetworkOptions,
 )
-from boxlite_cli.process_options import TerminalOptions
+from boxlite_cli.process_options import StreamOptions
 from boxlite_cli.security_opts import parse_security_opts
 from engine.errors import InvalidArgumentError
 from engine.model import (
@@ -47,7 +47,7 @@ def build_box_spec(
     options: BoxOptions,
     words: Sequence[str],
     *,
-    terminal: TerminalOptions | None = None,
+    terminal: StreamOptions,
     auto_remove: bool = False,
     detach: bool = False,
     environment: Mapping[str, str] = os.environ,
@@ -66,12 +66,12 @@ def build_box_spec(
         rootfs=_rootfs(options.image.rootfs),
         entrypoint=_entrypoint(options.image.entrypoint),
         cmd=command if command or options.image.entrypoint is not None else None,
-        env=process_environment(options.environment, environment, tty=terminal is not None and terminal.tty),
+        env=process_environment(options.environment, environment, tty=terminal.tty),
         working_dir=options.environment.workdir,
-        user=terminal.user if terminal else None,
+        user=terminal.user,
         hostname=options.network.hostname,
-        tty=terminal.tty if terminal else False,
-        stdin_open=terminal.interactive if terminal else False,
+        tty=terminal.tty,
+        stdin_open=terminal.interactive,
         cpus=cpus,
         memory_mib=parsers.parse_memory_mib(memory) if memory else DEFAULT_MEMORY_MIB,
         disk_size_gb=_optional(parsers.parse_disk_size_gb, options.resources.disk_size),

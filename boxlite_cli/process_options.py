@@ -44,7 +44,7 @@ class EnvironmentOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TerminalOptions:
+class StreamOptions:
     section: ClassVar[str] = "Process"
 
     interactive: Annotated[bool, flag("--interactive", "-i", help="Pass standard input on.")] = False
@@ -53,6 +53,12 @@ class TerminalOptions:
         str | None,
         text("--user", "-u", metavar="USER[:GROUP]", help="User to run as. [default: the image's]"),
     ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalOptions(StreamOptions):
+    """Of a command that is attached to at once."""
+
     detach_keys: Annotated[
         str,
         text(

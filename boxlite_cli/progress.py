@@ -28,6 +28,7 @@ TITLES = {
     "copy": "copying",
     "load": "loading",
     "save": "saving",
+    "import": "importing",
     "base": "building the disk",
     "template": "preparing the machine (once for this shape)",
     "guest-image": "building the guest system (once)",
@@ -36,9 +37,9 @@ TITLES = {
 
 ONCE = ("template", "guest-image")
 """Stages of several steps that have one line, whatever the step; their items mean nothing to people."""
-TRANSFERS = ("pull", "layer", "copy", "load", "save")
+TRANSFERS = ("pull", "layer", "copy", "load", "save", "import")
 """Stages that count bytes."""
-LIVE_ONLY = ("copy", "load", "save")
+LIVE_ONLY = ("copy", "load", "save", "import")
 """Stages that are worth nothing in a log: who asked for them knows."""
 LINE_INTERVAL_S = 5.0
 RATE_AFTER_S = 1.0

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import typer
 
 from boxlite_cli.failures import say
 from boxlite_cli.humane import size_text
+from boxlite_cli.results import Results
 from boxlite_cli.times import parse_time
 from engine.errors import InvalidArgumentError
-from engine.model import BoxRecord
+from engine.model import BoxRecord, Reclaimable
 
 FILTER_KEYS = ("until", "label", "label!")
 
@@ -63,5 +65,22 @@ def confirmed(question: str, *, command: str) -> bool:
     return typer.confirm(question, err=True)
 
 
-def say_freed(freed_bytes: int, *, dry_run: bool = False) -> None:
-    say(f"{'would free' if dry_run else 'freed'} {size_text(freed_bytes)}")
+def print_removed(
+    results: Results,
+    removed: Sequence[Mapping[str, Any]],
+    freed_bytes: int,
+    *,
+    lines: Callable[[], None],
+    dry_run: bool = False,
+) -> None:
+    """Tell what went, or with `dry_run` what would: as `lines` prints it, with the sum on stderr; or for programs, with a
+    template a line for each."""
+    if results.is_text:
+        lines()
+        say(f"{'would free' if dry_run else 'freed'} {size_text(freed_bytes)}")
+    else:
+        results.print_whole({"Removed": removed, "Freed": freed_bytes, "DryRun": dry_run}, removed)
+
+
+def reclaimed(found: Sequence[Reclaimable]) -> list[dict[str, Any]]:
+    return [{"Kind": item.kind, "Name": item.path, "Size": item.size_bytes} for item in found]

@@ -8,7 +8,7 @@ configuration file, what is built in. `--registry` hosts are put before those of
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
@@ -61,7 +61,7 @@ class GlobalOptions:
     debug: Annotated[bool, typer.Option("--debug", help="Show what happens inside.")] = False
     json: Annotated[
         bool,
-        typer.Option("--json", help="Print errors as JSON, and results where the command has --format."),
+        typer.Option("--json", help="Print errors and results as JSON."),
     ] = False
     home: Annotated[
         str | None,
@@ -174,12 +174,12 @@ def find_values(options: GlobalOptions, environment: Mapping[str, str] = os.envi
             return Found(getattr(file, key), file.place(key))
         return Found(default, "default")
 
-    registries = tuple(RegistryConfig(host=host, search=True) for host in options.registry)
     of_file = file.image_registries if file else ()
+    registries = _searched_first(options.registry, of_file)
     return {
         "home_dir": choose("home_dir", "--home", options.home, "BOXLITE_HOME", None),
         "image_registries": Found(
-            registries + of_file,
+            registries + tuple(entry for entry in of_file if entry.host not in options.registry),
             "--registry" if registries else file.place("image_registries") if file and of_file else "default",
         ),
         "accel": choose("accel", "", None, "BOXLITE_ACCEL", None),
@@ -191,6 +191,23 @@ def find_values(options: GlobalOptions, environment: Mapping[str, str] = os.envi
         "aliases": choose("aliases", "", None, "", {}),
         "defaults": choose("defaults", "", None, "", {}),
     }
+
+
+def _searched_first(hosts: Sequence[str], of_file: Sequence[RegistryConfig]) -> tuple[RegistryConfig, ...]:
+    """The registries of `--registry`: as the file has them, or else as any host is reached that nothing is said about."""
+    if not hosts:
+        return ()
+    from dataclasses import replace
+
+    from engine.images.endpoints import is_loopback
+
+    known = {entry.host: entry for entry in of_file}
+    return tuple(
+        replace(known[host], search=True)
+        if host in known
+        else RegistryConfig(host=host, search=True, transport="http" if is_loopback(host) else "https")
+        for host in hosts
+    )
 
 
 def resolve_settings(options: GlobalOptions, environment: Mapping[str, str] = os.environ) -> Settings:

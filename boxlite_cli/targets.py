@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from boxlite_cli import failures
-from boxlite_cli.output import print_lines
+from boxlite_cli.results import Results
 from engine.errors import BoxliteError
 
 AT_ONCE = 4
+Outcome = tuple[Sequence[str], Mapping[str, Any]]
+"""What is said of one of them: lines, and the object for programs."""
 
 
 async def for_each(
     refs: Sequence[str],
-    act: Callable[[str], Awaitable[str]],
+    act: Callable[[str], Awaitable[Outcome]],
+    results: Results,
     *,
     at_once: int = AT_ONCE,
     debug: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Act on all boxes, a few at a time, and print what `act` returns for each, in the order they were named."""
+    """Act on all of them, a few at a time, and print what `act` returns for each, in the order they were named."""
     turn = asyncio.Semaphore(at_once)
 
-    async def one(ref: str) -> str:
+    async def one(ref: str) -> Outcome:
         async with turn:
             return await act(ref)
 
@@ -32,10 +36,11 @@ async def for_each(
     try:
         for task in tasks:
             try:
-                print_lines([await task])
+                results.add(*await task)
             except BoxliteError as error:
                 failures.report(error, debug=debug, as_json=as_json)
                 status = 1
+        results.close()
     finally:
         for task in tasks:
             task.cancel()

@@ -12,6 +12,7 @@ import typer
 from boxlite_cli import output
 from boxlite_cli.command import as_command, as_group, given_globals
 from boxlite_cli.output import Format
+from boxlite_cli.results import ResultOptions
 from boxlite_cli.settings import CONFIG_VARIABLE, Found, config_path, find_values, user_config_path
 from engine.errors import ConfigError, InvalidArgumentError
 from engine.model import RegistryConfig
@@ -106,7 +107,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def path(ctx: typer.Context) -> int:
+def path(ctx: typer.Context, result: ResultOptions) -> int:
     """Print the path of the configuration file.
 
     That of --config or $BOXLITE_CONFIG, or the user's own, whether it is there or not.
@@ -116,7 +117,7 @@ def path(ctx: typer.Context) -> int:
         raise ConfigError(
             "there is no home directory for a configuration file", hint=f"set {CONFIG_VARIABLE}"
         )
-    output.print_lines([str(found)])
+    result.open().print_one([str(found)], {"Path": str(found), "Exists": found.exists()})
     return 0
 
 

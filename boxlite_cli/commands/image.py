@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -13,11 +14,13 @@ from boxlite_cli.failures import report
 from boxlite_cli.humane import size_text
 from boxlite_cli.image_listing import ImageFilters, parse_image_filters, select_images
 from boxlite_cli.output import Format
-from boxlite_cli.pruning import confirmed, say_freed
+from boxlite_cli.pruning import confirmed, print_removed, reclaimed
+from boxlite_cli.results import ResultOptions, Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.views import HISTORY_HEADINGS, history_object, history_row, image_object
 from engine.errors import ImageNotFoundError
+from engine.model import Reclaimable
 
 PRUNE_EXAMPLES = """
   boxlite image prune --dry-run
@@ -109,6 +112,7 @@ async def _history(
 
 
 def prune(
+    result: ResultOptions,
     settings: Settings,
     all_: Annotated[
         bool, typer.Option("--all", "-a", help="Also images with a name that no box is made from.")
@@ -129,10 +133,12 @@ def prune(
     Prints what went and what that freed.
     """
     wanted = parse_image_filters(filter_ or [], allowed=PRUNE_FILTERS)
-    return run_async(_prune(settings, wanted, all_, force, dry_run))
+    return run_async(_prune(settings, wanted, all_, force, dry_run, result.open()))
 
 
-async def _prune(settings: Settings, wanted: ImageFilters, all_: bool, force: bool, dry_run: bool) -> int:
+async def _prune(
+    settings: Settings, wanted: ImageFilters, all_: bool, force: bool, dry_run: bool, results: Results
+) -> int:
     async with settings.open_runtime() as runtime:
         keep: set[str] = set()
         if wanted.by_key:
@@ -145,10 +151,14 @@ async def _prune(settings: Settings, wanted: ImageFilters, all_: bool, force: bo
             if not (force or confirmed(question, command="image prune")):
                 return 1
             found = await runtime.images.prune(named_too=all_, keep=keep)
+    freed = sum(item.size_bytes for item in found)
+    print_removed(results, reclaimed(found), freed, lines=lambda: _print_table(found), dry_run=dry_run)
+    return 0
+
+
+def _print_table(found: Sequence[Reclaimable]) -> None:
     if found:
         output.print_table(("SIZE", "IMAGE"), [(size_text(item.size_bytes), item.path) for item in found])
-    say_freed(sum(item.size_bytes for item in found), dry_run=dry_run)
-    return 0
 
 
 COMMAND = as_group(

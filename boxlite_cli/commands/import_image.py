@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, cast
 
 import typer
 
 from boxlite_cli.command import as_command
-from boxlite_cli.output import print_lines
+from boxlite_cli.counting import CountedStream
 from boxlite_cli.progress import progress_display
+from boxlite_cli.results import ResultOptions, Results, image_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.errors import InvalidArgumentError
 from engine.model import ImageConfig
+from engine.progress import ProgressSink
 
 EXAMPLES = """
   boxlite import rootfs.tar localhost/mine:1
@@ -29,6 +33,7 @@ EXAMPLES = """
 def import_(
     file: Annotated[str, typer.Argument(metavar="FILE|-")],
     reference: Annotated[str, typer.Argument(metavar="NAME[:TAG]")],
+    result: ResultOptions,
     settings: Settings,
     change: Annotated[
         list[str] | None,
@@ -46,7 +51,7 @@ def import_(
         str | None,
         typer.Option("--platform", metavar="OS/ARCH", help="What it is for. [default: the host's]"),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    no_progress: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> int:
     """Make an image from a tar archive of a file system.
 
@@ -56,7 +61,9 @@ def import_(
     for instruction in change or []:
         config = apply_instruction(config, instruction)
     source = sys.stdin.buffer if file == "-" else _existing(file)
-    return run_async(_import(settings, source, reference, config, message, platform, quiet))
+    return run_async(
+        _import(settings, source, reference, config, message, platform, no_progress, result.open())
+    )
 
 
 async def _import(
@@ -67,14 +74,31 @@ async def _import(
     message: str,
     platform: str | None,
     quiet: bool,
+    results: Results,
 ) -> int:
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
-            image = await runtime.images.import_rootfs(
-                source, reference, config=config, message=message, platform=platform
-            )
-    print_lines([image.config_digest])
+            with _opened(source, display.show) as archive:
+                image = await runtime.images.import_rootfs(
+                    archive, reference, config=config, message=message, platform=platform
+                )
+    results.print_one([image.config_digest], image_result(image))
     return 0
+
+
+@contextlib.contextmanager
+def _opened(source: Path | BinaryIO, progress: ProgressSink) -> Iterator[BinaryIO]:
+    """The archive as a stream that tells how far it was read."""
+    if not isinstance(source, Path):
+        yield cast("BinaryIO", CountedStream(source, progress, stage="import", item="archive"))
+        return
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise InvalidArgumentError(f"the archive {source} cannot be read: {error.strerror}") from error
+    with file:
+        total = source.stat().st_size
+        yield cast("BinaryIO", CountedStream(file, progress, stage="import", item=source.name, total=total))
 
 
 def _existing(name: str) -> Path:

@@ -8,9 +8,10 @@ import typer
 
 from boxlite_cli.command import as_command
 from boxlite_cli.parsers import parse_signal
+from boxlite_cli.results import ResultOptions, Results, box_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
-from boxlite_cli.targets import for_each
+from boxlite_cli.targets import Outcome, for_each
 
 EXAMPLES = """
   boxlite kill web
@@ -21,6 +22,7 @@ EXAMPLES = """
 
 def kill(
     boxes: Annotated[list[str], typer.Argument(metavar="BOX…")],
+    result: ResultOptions,
     settings: Settings,
     signal: Annotated[
         str, typer.Option("--signal", "-s", metavar="SIGNAL", help="Which one. [default: KILL]")
@@ -30,17 +32,18 @@ def kill(
 
     Prints each box as it was named.
     """
-    return run_async(_kill(settings, boxes, parse_signal(signal)))
+    return run_async(_kill(settings, boxes, parse_signal(signal), result.open()))
 
 
-async def _kill(settings: Settings, boxes: list[str], signum: int) -> int:
+async def _kill(settings: Settings, boxes: list[str], signum: int, results: Results) -> int:
     async with settings.open_runtime() as runtime:
 
-        async def act(ref: str) -> str:
+        async def act(ref: str) -> Outcome:
+            record = await runtime.find(ref)
             await runtime.kill(ref, signum)
-            return ref
+            return [ref], {} if record is None else box_result(record, Signal=signum)
 
-        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
+        return await for_each(boxes, act, results, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(kill, "kill", examples=EXAMPLES)

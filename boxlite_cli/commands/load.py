@@ -12,8 +12,8 @@ import typer
 
 from boxlite_cli.command import as_command
 from boxlite_cli.counting import CountedStream
-from boxlite_cli.output import print_lines
 from boxlite_cli.progress import progress_display
+from boxlite_cli.results import ResultOptions, Results, image_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.errors import InvalidArgumentError
@@ -28,6 +28,7 @@ EXAMPLES = """
 
 
 def load(
+    result: ResultOptions,
     settings: Settings,
     source: Annotated[str | None, typer.Argument(metavar="[FILE|-|docker-daemon:NAME|…]")] = None,
     input_: Annotated[
@@ -37,7 +38,7 @@ def load(
         str | None,
         typer.Option("--platform", metavar="OS/ARCH", help="Platform to choose. [default: the host's]"),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    no_progress: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> int:
     """Bring in images from an archive, from standard input, or from Docker or Podman on this host.
 
@@ -46,10 +47,10 @@ def load(
     """
     if source is not None and input_ is not None:
         raise InvalidArgumentError("give the archive once: as FILE or with -i")
-    return run_async(_load(settings, source or input_ or "-", platform, quiet))
+    return run_async(_load(settings, source or input_ or "-", platform, no_progress, result.open()))
 
 
-async def _load(settings: Settings, word: str, platform: str | None, quiet: bool) -> int:
+async def _load(settings: Settings, word: str, platform: str | None, quiet: bool, results: Results) -> int:
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             if word.startswith(LOCAL_STORES):
@@ -57,10 +58,12 @@ async def _load(settings: Settings, word: str, platform: str | None, quiet: bool
             else:
                 with _archive(word, display.show) as archive:
                     images = list(await runtime.images.load(archive, platform=platform))
-    print_lines(
-        f"Loaded image: {image.reference}" if image.names else f"Loaded image ID: {image.config_digest}"
-        for image in images
-    )
+    for image in images:
+        line = (
+            f"Loaded image: {image.reference}" if image.names else f"Loaded image ID: {image.config_digest}"
+        )
+        results.add([line], image_result(image))
+    results.close()
     return 0
 
 

@@ -9,6 +9,7 @@ import typer
 
 from boxlite_cli.command import as_command
 from boxlite_cli.failures import say
+from boxlite_cli.results import ResultOptions, Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.errors import InvalidArgumentError
@@ -21,6 +22,7 @@ EXAMPLES = """
 
 
 def login(
+    result: ResultOptions,
     settings: Settings,
     host: Annotated[str, typer.Argument(metavar="[REGISTRY]")] = "docker.io",
     username: Annotated[
@@ -50,13 +52,15 @@ def login(
     secret = _read_password() if password_stdin else password or _asked("Password", host, hidden=True)
     if not secret:
         raise InvalidArgumentError("the password is empty")
-    return run_async(_login(settings, host, name, secret))
+    return run_async(_login(settings, host, name, secret, result.open()))
 
 
-async def _login(settings: Settings, registry: str, username: str, password: str) -> int:
+async def _login(settings: Settings, registry: str, username: str, password: str, results: Results) -> int:
     async with settings.open_runtime() as runtime:
         await runtime.images.log_in(registry, username, password)
-    say(f"logged in to {registry} as {username}")
+    if results.is_text:
+        say(f"logged in to {registry} as {username}")
+    results.print_one([], {"Registry": registry, "Username": username})
     return 0
 
 

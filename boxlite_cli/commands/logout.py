@@ -8,6 +8,7 @@ import typer
 
 from boxlite_cli.command import as_command
 from boxlite_cli.failures import say
+from boxlite_cli.results import ResultOptions, Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 
@@ -19,6 +20,7 @@ EXAMPLES = """
 
 
 def logout(
+    result: ResultOptions,
     settings: Settings,
     host: Annotated[str, typer.Argument(metavar="[REGISTRY]")] = "docker.io",
 ) -> int:
@@ -26,13 +28,15 @@ def logout(
 
     Credentials of Docker and Podman are left alone. Without REGISTRY: Docker Hub.
     """
-    return run_async(_logout(settings, host))
+    return run_async(_logout(settings, host, result.open()))
 
 
-async def _logout(settings: Settings, registry: str) -> int:
+async def _logout(settings: Settings, registry: str, results: Results) -> int:
     async with settings.open_runtime() as runtime:
         known = await runtime.images.log_out(registry)
-    say(f"forgot the login to {registry}" if known else f"not logged in to {registry}")
+    if results.is_text:
+        say(f"forgot the login to {registry}" if known else f"not logged in to {registry}")
+    results.print_one([], {"Registry": registry, "Forgotten": known})
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
@@ -10,10 +12,13 @@ import typer
 from boxlite_cli.command import as_command
 from boxlite_cli.failures import say
 from boxlite_cli.humane import rfc3339
+from boxlite_cli.output import Format, parse_format
 from boxlite_cli.parsers import parse_integer
+from boxlite_cli.results import STREAM_FORMATS, Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.times import parse_optional_time
+from engine.errors import InvalidArgumentError
 from engine.model import BoxRecord, LogRecord
 from engine.stdio import copy_file, write_all
 
@@ -46,12 +51,19 @@ def logs(
     console: Annotated[
         bool, typer.Option("--console", help="The machine's console instead: its kernel and agent.")
     ] = False,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="json (one object a line) or a template.")
+    ] = None,
 ) -> int:
     """Show what a box's main command has written.
 
     What it wrote to standard output comes to ours, what it wrote to standard error to ours.
+    With --format both come to standard output, a line of the command's at a time.
     """
+    kind, template = parse_format(format_, STREAM_FORMATS, default=Format.TABLE)
     if console:
+        if format_ and not settings.json:
+            raise InvalidArgumentError("--console is text as it comes: it cannot be combined with --format")
         return run_async(_console(settings, box))
     lines = 0 if tail == "all" else parse_integer(tail, what="tail")
     return run_async(
@@ -62,7 +74,9 @@ def logs(
             tail=lines or None,
             since=parse_optional_time(since),
             until=parse_optional_time(until),
-            timestamps=timestamps,
+            printer=_Printer(timestamps=timestamps)
+            if kind is Format.TABLE
+            else _LinePrinter(Results(kind, template)),
         )
     )
 
@@ -75,13 +89,13 @@ async def _logs(
     tail: int | None,
     since: datetime | None,
     until: datetime | None,
-    timestamps: bool,
+    printer: _Printer | _LinePrinter,
 ) -> int:
-    printer = _Printer(timestamps=timestamps)
     async with settings.open_runtime() as runtime:
         record = await runtime.get(box)
         async for piece in runtime.logs(record.id, follow=follow, tail=tail, since=since, until=until):
             await printer.print(piece)
+    printer.close()
     if printer.is_untouched:
         _explain_nothing(record)
     return 0
@@ -115,6 +129,40 @@ class _Printer:
         )
         self._at_line_start[piece.stream] = piece.data.endswith(b"\n")
         return text
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+class _LinePrinter:
+    """Each line as an object, once it is whole, with the time at which it was begun."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._begun: dict[str, LogRecord] = {}
+        self.is_untouched = True
+
+    async def print(self, piece: LogRecord) -> None:
+        self.is_untouched = False
+        begun = self._begun.pop(piece.stream, None)
+        if begun is not None:
+            piece = replace(begun, data=begun.data + piece.data)
+        for line in piece.data.splitlines(keepends=True):
+            part = replace(piece, data=line)
+            if line.endswith(b"\n"):
+                self._show(part)
+            else:
+                self._begun[piece.stream] = part
+        sys.stdout.flush()
+
+    def _show(self, line: LogRecord) -> None:
+        text = line.data.decode("utf-8", "replace").rstrip("\r\n")
+        self._results.add_line({"Time": rfc3339(line.time), "Stream": line.stream, "Line": text})
+
+    def close(self) -> None:
+        """Show lines that were never ended."""
+        for line in self._begun.values():
+            self._show(line)
 
 
 async def _console(settings: Settings, box: str) -> int:

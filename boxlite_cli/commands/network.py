@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +16,13 @@ from boxlite_cli.failures import say
 from boxlite_cli.humane import size_text
 from boxlite_cli.output import Format
 from boxlite_cli.parsers import parse_integer, parse_listen
+from boxlite_cli.results import ResultOptions, Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.net.connectionlog import ConnectionEntry
+
+if TYPE_CHECKING:
+    from engine.runtime.network import ListenAddress
 
 
 def log(
@@ -118,6 +122,7 @@ async def _hosts(settings: Settings, box: str, kind: Format) -> int:
 def tunnel(
     box: Annotated[str, typer.Argument(metavar="BOX")],
     port: Annotated[str, typer.Argument(metavar="PORT")],
+    result: ResultOptions,
     settings: Settings,
     listen: Annotated[
         str,
@@ -131,21 +136,25 @@ def tunnel(
     Prints the address it listens on. The port need not be published, and the box may be without a network.
     """
     number = parse_integer(port, what="port", minimum=1)
-    return run_async(_tunnel(settings, box, number, listen))
+    return run_async(_tunnel(settings, box, number, listen, result.open()))
 
 
-async def _tunnel(settings: Settings, box: str, port: int, listen: str) -> int:
+async def _tunnel(settings: Settings, box: str, port: int, listen: str, results: Results) -> int:
     address = parse_listen(listen)
     async with (
         settings.open_runtime() as runtime,
         runtime.network.tunnel(box, port, address, on_failure=say) as bound,
     ):
-        output.print_lines([str(bound)])
-        sys.stdout.flush()
+        results.print_one([str(bound)], _bound_object(box, port, bound))
         await runtime.wait(box)
         say(f"box {box} has ended, and the tunnel with it")
         await asyncio.sleep(0)
     return 0
+
+
+def _bound_object(box: str, port: int, bound: ListenAddress) -> dict[str, Any]:
+    where = {"Path": bound.path} if bound.path else {"HostIp": bound.host, "HostPort": bound.port}
+    return {"Box": box, "BoxPort": port, "Address": str(bound)} | where
 
 
 LOG_EXAMPLES = """

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
+from boxlite_cli.results import ResultOptions, Results, box_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
-from boxlite_cli.targets import for_each
+from boxlite_cli.targets import Outcome, for_each
 
 EXAMPLES = """
   boxlite pause web
@@ -18,22 +19,25 @@ EXAMPLES = """
 """
 
 
-def pause(boxes: Annotated[list[str], typer.Argument(metavar="BOX…")], settings: Settings) -> int:
+def pause(
+    boxes: Annotated[list[str], typer.Argument(metavar="BOX…")],
+    result: ResultOptions,
+    settings: Settings,
+) -> int:
     """Halt running boxes where they stand.
 
     Their memory stays as it is; `boxlite unpause` lets them run on. Prints each box as it was named.
     """
-    return run_async(_pause(settings, boxes))
+    return run_async(_pause(settings, boxes, result.open()))
 
 
-async def _pause(settings: Settings, boxes: list[str]) -> int:
+async def _pause(settings: Settings, boxes: list[str], results: Results) -> int:
     async with settings.open_runtime() as runtime:
 
-        async def act(ref: str) -> str:
-            await runtime.pause(ref)
-            return ref
+        async def act(ref: str) -> Outcome:
+            return [ref], box_result(await runtime.pause(ref))
 
-        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
+        return await for_each(boxes, act, results, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(pause, "pause", examples=EXAMPLES)

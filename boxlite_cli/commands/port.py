@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from boxlite_cli import output
 from boxlite_cli.command import as_command
 from boxlite_cli.parsers import parse_integer
+from boxlite_cli.results import ResultOptions, Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.errors import InvalidArgumentError, InvalidStateError, NotFoundError
@@ -17,6 +17,7 @@ from engine.model import BoxRecord, PortSpec, Protocol
 
 def port(
     box: Annotated[str, typer.Argument(metavar="BOX")],
+    result: ResultOptions,
     settings: Settings,
     box_port: Annotated[str | None, typer.Argument(metavar="[PORT[/udp]]")] = None,
 ) -> int:
@@ -24,10 +25,10 @@ def port(
 
     With a port of the box: only its address here.
     """
-    return run_async(_port(settings, box, _parse(box_port) if box_port else None))
+    return run_async(_port(settings, box, _parse(box_port) if box_port else None, result.open()))
 
 
-async def _port(settings: Settings, box: str, wanted: tuple[int, Protocol] | None) -> int:
+async def _port(settings: Settings, box: str, wanted: tuple[int, Protocol] | None, results: Results) -> int:
     async with settings.open_runtime() as runtime:
         record = await runtime.get(box)
     if not record.status.is_active:
@@ -37,11 +38,21 @@ async def _port(settings: Settings, box: str, wanted: tuple[int, Protocol] | Non
             box=record.name,
             operation="port",
         )
-    if wanted is None:
-        output.print_lines(f"{one.box_port}/{one.protocol} -> {_address(one)}" for one in record.state.ports)
-    else:
-        output.print_lines(_address(one) for one in _published(record, *wanted))
+    for one in record.state.ports if wanted is None else _published(record, *wanted):
+        address = _address(one)
+        line = f"{one.box_port}/{one.protocol} -> {address}" if wanted is None else address
+        results.add([line], _object(one))
+    results.close()
     return 0
+
+
+def _object(one: PortSpec) -> dict[str, Any]:
+    return {
+        "BoxPort": one.box_port,
+        "Protocol": str(one.protocol),
+        "HostIp": one.host_ip,
+        "HostPort": one.host_port,
+    }
 
 
 def _published(record: BoxRecord, number: int, protocol: Protocol) -> list[PortSpec]:

@@ -8,7 +8,8 @@ import typer
 
 from boxlite_cli import output
 from boxlite_cli.command import as_command
-from boxlite_cli.pruning import PruneFilter, confirmed, parse_prune_filter, say_freed
+from boxlite_cli.pruning import PruneFilter, confirmed, parse_prune_filter, print_removed
+from boxlite_cli.results import ResultOptions, Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 
@@ -20,6 +21,7 @@ EXAMPLES = """
 
 
 def prune(
+    result: ResultOptions,
     settings: Settings,
     force: Annotated[bool, typer.Option("--force", "-f", help="Ask nothing.")] = False,
     filter_: Annotated[
@@ -35,10 +37,10 @@ def prune(
 
     Boxes that were created and never started are kept. Prints the id of each box that was removed.
     """
-    return run_async(_prune(settings, parse_prune_filter(filter_ or []), force))
+    return run_async(_prune(settings, parse_prune_filter(filter_ or []), force, result.open()))
 
 
-async def _prune(settings: Settings, wanted: PruneFilter, force: bool) -> int:
+async def _prune(settings: Settings, wanted: PruneFilter, force: bool, results: Results) -> int:
     async with settings.open_runtime() as runtime:
         boxes = [record for record in await runtime.prunable_boxes() if wanted.passes(record)]
         if boxes and not force:
@@ -46,8 +48,12 @@ async def _prune(settings: Settings, wanted: PruneFilter, force: bool) -> int:
             if not confirmed(f"Remove {len(boxes)} stopped boxes ({names})?", command="prune"):
                 return 1
         removed, freed = await runtime.prune_boxes(boxes)
-    output.print_lines(record.id for record in removed)
-    say_freed(freed)
+    print_removed(
+        results,
+        [{"ID": record.id, "Name": record.name} for record in removed],
+        freed,
+        lines=lambda: output.print_lines(record.id for record in removed),
+    )
     return 0
 
 

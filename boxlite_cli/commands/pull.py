@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
-from boxlite_cli.output import print_lines
+from boxlite_cli.output import check_quiet
 from boxlite_cli.parsers import parse_pull_policy
 from boxlite_cli.progress import progress_display
+from boxlite_cli.results import ResultOptions, Results, image_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.model import PullPolicy
@@ -23,6 +24,7 @@ EXAMPLES = """
 
 def pull(
     image: Annotated[str, typer.Argument(metavar="IMAGE")],
+    result: ResultOptions,
     settings: Settings,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the image's id.")] = False,
     platform: Annotated[
@@ -40,20 +42,25 @@ def pull(
 
     docker-daemon:NAME and containers-storage:NAME take it from a Docker or a Podman. Prints its full name and digest.
     """
-    return run_async(_pull(settings, image, quiet, platform, parse_pull_policy(policy, option="policy")))
+    check_quiet(quiet, result.format_)
+    return run_async(
+        _pull(settings, image, quiet, platform, parse_pull_policy(policy, option="policy"), result.open())
+    )
 
 
 async def _pull(
-    settings: Settings, reference: str, quiet: bool, platform: str | None, policy: PullPolicy
+    settings: Settings,
+    reference: str,
+    quiet: bool,
+    platform: str | None,
+    policy: PullPolicy,
+    results: Results,
 ) -> int:
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             image = await runtime.images.pull(reference, platform=platform, policy=policy)
-    if quiet:
-        print_lines([image.config_digest])
-    else:
-        print_lines([image.reference])
-        print_lines([f"Digest: {image.source_digest}"])
+    lines = [image.config_digest] if quiet else [image.reference, f"Digest: {image.source_digest}"]
+    results.print_one(lines, image_result(image))
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
+from boxlite_cli.results import ResultOptions, Results, box_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 
@@ -20,15 +21,17 @@ EXAMPLES = """
 def rename(
     box: Annotated[str, typer.Argument(metavar="BOX")],
     new_name: Annotated[str, typer.Argument(metavar="NEW_NAME")],
+    result: ResultOptions,
     settings: Settings,
 ) -> int:
     """Give a box another name."""
-    return run_async(_rename(settings, box, new_name))
+    return run_async(_rename(settings, box, new_name, result.open()))
 
 
-async def _rename(settings: Settings, box: str, new_name: str) -> int:
+async def _rename(settings: Settings, box: str, new_name: str, results: Results) -> int:
     async with settings.open_runtime() as runtime:
-        await runtime.rename(box, new_name)
+        record = await runtime.rename(box, new_name)
+    results.print_one([], box_result(record))
     return 0
 
 

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
+from boxlite_cli.results import ResultOptions, Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
-from boxlite_cli.targets import for_each
+from boxlite_cli.targets import Outcome, for_each
 
 EXAMPLES = """
   boxlite rmi alpine:3.20
@@ -20,6 +21,7 @@ EXAMPLES = """
 
 def rmi(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE…")],
+    result: ResultOptions,
     settings: Settings,
     force: Annotated[
         bool,
@@ -32,18 +34,24 @@ def rmi(
 
     An image that a box is made from is refused; with -f it loses its name and stays as long as the box.
     """
-    return run_async(_rmi(settings, images, force))
+    return run_async(_rmi(settings, images, force, result.open()))
 
 
-async def _rmi(settings: Settings, images: list[str], force: bool) -> int:
+async def _rmi(settings: Settings, images: list[str], force: bool, results: Results) -> int:
     async with settings.open_runtime() as runtime:
 
-        async def act(name: str) -> str:
+        async def act(name: str) -> Outcome:
             removal = await runtime.images.remove(name, force=force)
             lines = [f"Untagged: {untagged}" for untagged in removal.untagged]
-            return "\n".join(lines + [f"Deleted: {digest}" for digest in removal.deleted])
+            lines += [f"Deleted: {digest}" for digest in removal.deleted]
+            return lines, {
+                "Name": name,
+                "Untagged": list(removal.untagged),
+                "Deleted": list(removal.deleted),
+                "Freed": removal.freed_bytes,
+            }
 
-        return await for_each(images, act, at_once=1, debug=settings.debug, as_json=settings.json)
+        return await for_each(images, act, results, at_once=1, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(rmi, "rmi", examples=EXAMPLES)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boxlite_cli import early, output
+from boxlite_cli import early
 from boxlite_cli.command import as_command
 from boxlite_cli.exec_options import check_terminal
 from boxlite_cli.failures import say
 from boxlite_cli.idfile import new_id_file
 from boxlite_cli.option_groups import BoxOptions, IdentityOptions
 from boxlite_cli.options import build_box_spec, secret_values
-from boxlite_cli.output import print_lines
 from boxlite_cli.parsers import parse_detach_keys, parse_pull_policy
 from boxlite_cli.process_options import TerminalOptions
 from boxlite_cli.progress import Display, progress_display
+from boxlite_cli.results import ResultOptions, Results, box_result
 from boxlite_cli.session import Holding, exit_code, hold, run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.terminal import terminal_size
@@ -40,6 +40,7 @@ EXAMPLES = """
 def run(
     terminal: TerminalOptions,
     options: BoxOptions,
+    result: ResultOptions,
     settings: Settings,
     words: Annotated[list[str] | None, typer.Argument(metavar="IMAGE [COMMAND]…")] = None,
     detach: Annotated[
@@ -62,11 +63,14 @@ def run(
     127 when the command cannot be run or found. Options stand before IMAGE: what follows it belongs to the
     command.
     """
+    result.refuse_unless(detach or plan, meant_for="-d and --plan", as_json=settings.json)
     if not plan:
         check_terminal(terminal, detach=detach, needed_when_detached=True)
     spec = build_box_spec(options, words or [], terminal=terminal, auto_remove=remove, detach=detach)
     if plan:
-        return run_async(_plan(settings, options.identity, spec, parse_pull_policy(options.image.pull)))
+        return run_async(
+            _plan(settings, options.identity, spec, parse_pull_policy(options.image.pull), result)
+        )
     how = Holding(
         tty=terminal.tty,
         stdin=terminal.interactive,
@@ -74,9 +78,8 @@ def run(
         forward_signals=sig_proxy,
     )
     values = secret_values(options.network.secret, stdin_is_taken=terminal.interactive)
-    return run_async(
-        _run(settings, options.identity, spec, values, parse_pull_policy(options.image.pull), how)
-    )
+    pull = parse_pull_policy(options.image.pull)
+    return run_async(_run(settings, options.identity, spec, values, pull, how, result.open()))
 
 
 async def _run(
@@ -86,35 +89,38 @@ async def _run(
     values: Mapping[str, str],
     pull: PullPolicy,
     how: Holding,
+    results: Results,
 ) -> int:
-    with progress_display(quiet=identity.quiet) as display:
+    with progress_display(quiet=identity.no_progress) as display:
         async with settings.open_runtime(display.show) as runtime:
             with new_id_file(identity.cidfile) as write_id:
                 runtime.prepare_start(early.take())
                 record = await runtime.create(spec, name=identity.name, pull=pull, secret_values=values)
                 write_id(record.id)
             if spec.detach:
-                return await _start_detached(runtime, record)
+                return await _start_detached(runtime, record, results)
             return await _hold(runtime, record, how, display)
 
 
-async def _plan(settings: Settings, identity: IdentityOptions, spec: BoxSpec, pull: PullPolicy) -> int:
+async def _plan(
+    settings: Settings, identity: IdentityOptions, spec: BoxSpec, pull: PullPolicy, result: ResultOptions
+) -> int:
     from boxlite_cli.plans import plan_object
 
     async with settings.open_runtime() as runtime:
         found = await runtime.foresee(spec, pull=pull)
-    kind = output.Format.JSON if settings.json else output.Format.YAML
-    output.print_document(kind, plan_object(spec, identity.name, found))
+    shown = plan_object(spec, identity.name, found)
+    (result if result.format_ else ResultOptions(format_="yaml")).open().print_one([], shown)
     return 0
 
 
-async def _start_detached(runtime: Runtime, record: BoxRecord) -> int:
+async def _start_detached(runtime: Runtime, record: BoxRecord, results: Results) -> int:
     try:
-        await runtime.start(record.id)
+        record = await runtime.start(record.id)
     except BaseException:
         await _remove_unstarted(runtime, record)
         raise
-    print_lines([record.id])
+    results.print_one([record.id], box_result(record))
     return 0
 
 

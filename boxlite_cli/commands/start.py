@@ -12,9 +12,10 @@ from boxlite_cli.failures import NotATerminalError
 from boxlite_cli.parsers import parse_detach_keys
 from boxlite_cli.process_options import DEFAULT_DETACH_KEYS
 from boxlite_cli.progress import progress_display
+from boxlite_cli.results import ResultOptions, Results, box_result
 from boxlite_cli.session import Holding, exit_code, hold, run_async
 from boxlite_cli.settings import Settings
-from boxlite_cli.targets import for_each
+from boxlite_cli.targets import Outcome, for_each
 from boxlite_cli.terminal import is_terminal, terminal_size
 from engine.errors import InvalidArgumentError
 
@@ -27,6 +28,7 @@ EXAMPLES = """
 
 def start(
     boxes: Annotated[list[str], typer.Argument(metavar="BOX…")],
+    result: ResultOptions,
     settings: Settings,
     attach: Annotated[
         bool, typer.Option("--attach", "-a", help="Show the output and wait for the end.")
@@ -43,22 +45,22 @@ def start(
     Prints each box as it was named. With -a there is one box, and its exit status is ours.
     """
     if not (attach or interactive):
-        return run_async(_start_all(settings, boxes))
+        return run_async(_start_all(settings, boxes, result.open()))
+    result.refuse_unless(False, meant_for="a start without -a and -i", as_json=settings.json)
     if len(boxes) != 1:
         raise InvalidArgumentError("only one box can be attached to at a time")
     return run_async(_start_attached(settings, boxes[0], interactive, parse_detach_keys(detach_keys)))
 
 
-async def _start_all(settings: Settings, boxes: list[str]) -> int:
+async def _start_all(settings: Settings, boxes: list[str], results: Results) -> int:
     with progress_display() as display:
         async with settings.open_runtime(display.show) as runtime:
             runtime.prepare_start(early.take())
 
-            async def act(ref: str) -> str:
-                await runtime.start(ref)
-                return ref
+            async def act(ref: str) -> Outcome:
+                return [ref], box_result(await runtime.start(ref))
 
-            return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
+            return await for_each(boxes, act, results, debug=settings.debug, as_json=settings.json)
 
 
 async def _start_attached(settings: Settings, box: str, interactive: bool, detach_keys: bytes) -> int:

@@ -13,7 +13,7 @@ import typer
 from boxlite_cli import output
 from boxlite_cli.command import as_command
 from boxlite_cli.failures import report
-from boxlite_cli.measures import COLUMNS, HEADINGS, pending_row, stats_object, stats_row
+from boxlite_cli.measures import COLUMNS, HEADINGS, idle_object, pending_row, stats_object, stats_row
 from boxlite_cli.output import Format
 from boxlite_cli.screen import Screen, screen_or_lines
 from boxlite_cli.session import run_async
@@ -53,6 +53,7 @@ def stats(
     """Show what running boxes use, every second until Ctrl-C.
 
     CPU % is of one processor; HOST is what the box's processes cost this machine. Without names: all that run.
+    One that does not run has no figures: `--`, null in JSON.
     """
     kind, template = output.parse_format(format_, tuple(Format), default=Format.TABLE)
     once = no_stream and not stream
@@ -68,24 +69,31 @@ async def _once(settings: Settings, boxes: list[str], kind: Format, template: st
     async with settings.open_runtime() as runtime:
         records = await _chosen(runtime, boxes)
         looks = await asyncio.gather(*(_look(runtime, record) for record in records), return_exceptions=True)
-    found: list[tuple[BoxRecord, BoxMetrics, CpuUse]] = []
+    objects: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for record, look in zip(records, looks, strict=True):
         if isinstance(look, BoxliteError):
             report(look, debug=settings.debug, as_json=settings.json)
             status = 1
         elif isinstance(look, BaseException):
             raise look
+        elif look is None:
+            objects.append(idle_object(record))
+            rows.append(pending_row(record))
         else:
-            found.append((record, *look))
+            objects.append(stats_object(record, *look))
+            rows.append(stats_row(record, *look))
     if kind in (Format.JSON, Format.YAML):
-        output.print_document(kind, [stats_object(*one) for one in found])
+        output.print_document(kind, objects)
     else:
-        output.print_rows([stats_row(*one) for one in found], COLUMNS, HEADINGS, template)
+        output.print_rows(rows, COLUMNS, HEADINGS, template)
     return status
 
 
-async def _look(runtime: Runtime, record: BoxRecord) -> tuple[BoxMetrics, CpuUse]:
-    """Two looks a moment apart: a share of the processor has no meaning in one."""
+async def _look(runtime: Runtime, record: BoxRecord) -> tuple[BoxMetrics, CpuUse] | None:
+    """Two looks a moment apart: a share of the processor has no meaning in one. None for a box that does not run."""
+    if record.status is not BoxStatus.RUNNING:
+        return None
     looks = []
     async for look in runtime.watch_metrics(record.id, interval_s=FIRST_INTERVAL_S):
         looks.append(look)
@@ -95,7 +103,7 @@ async def _look(runtime: Runtime, record: BoxRecord) -> tuple[BoxMetrics, CpuUse
 
 
 async def _chosen(runtime: Runtime, boxes: Sequence[str]) -> list[BoxRecord]:
-    """The boxes named, which must run, or all that do."""
+    """The boxes named, or all that run."""
     if not boxes:
         return [record for record in await runtime.list_boxes() if record.status is BoxStatus.RUNNING]
     return [await runtime.get(ref) for ref in boxes]

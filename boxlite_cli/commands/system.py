@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,7 +13,8 @@ from boxlite_cli.commands import df
 from boxlite_cli.humane import size_text
 from boxlite_cli.output import Format
 from boxlite_cli.progress import progress_display
-from boxlite_cli.pruning import PruneFilter, confirmed, parse_prune_filter, say_freed
+from boxlite_cli.pruning import PruneFilter, confirmed, parse_prune_filter, print_removed, reclaimed
+from boxlite_cli.results import ResultOptions, Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.model import Check, CheckStatus, Reclaimable
@@ -39,26 +41,27 @@ SETUP_EXAMPLES = """
 
 
 def setup(
+    result: ResultOptions,
     settings: Settings,
     source: Annotated[
         str | None,
         typer.Option("--from", metavar="REF", help="Fetch it from a registry instead of building it."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Make it anew even if it is there.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Put it together anew even if it is there.")] = False,
+    no_progress: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> int:
     """Build or fetch the guest system that boxes run on.
 
     Prints its digest.
     """
-    return run_async(_setup(settings, source, force, quiet))
+    return run_async(_setup(settings, source, force, no_progress, result.open()))
 
 
-async def _setup(settings: Settings, source: str | None, force: bool, quiet: bool) -> int:
+async def _setup(settings: Settings, source: str | None, force: bool, quiet: bool, results: Results) -> int:
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             digest = await runtime.setup_guest(from_ref=source, force=force)
-    output.print_lines([digest])
+    results.print_one([digest], {"Digest": digest})
     return 0
 
 
@@ -98,25 +101,27 @@ def _document(check: Check) -> dict[str, str]:
 
 def push(
     reference: Annotated[str, typer.Argument(metavar="REF")],
+    result: ResultOptions,
     settings: Settings,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    no_progress: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> int:
     """Publish the guest system as one artifact in a registry.
 
     Prints the artifact's digest; `boxlite system setup --from REF` fetches it.
     """
-    return run_async(_push(settings, reference, quiet))
+    return run_async(_push(settings, reference, no_progress, result.open()))
 
 
-async def _push(settings: Settings, reference: str, quiet: bool) -> int:
+async def _push(settings: Settings, reference: str, quiet: bool, results: Results) -> int:
     with progress_display(quiet=quiet) as display:
         async with settings.open_runtime(display.show) as runtime:
             digest = await runtime.push_guest(reference)
-    output.print_lines([digest])
+    results.print_one([digest], {"Name": reference, "Digest": digest})
     return 0
 
 
 def prune(
+    result: ResultOptions,
     settings: Settings,
     all_: Annotated[
         bool, typer.Option("--all", "-a", help="Also images with a name that no box is made from.")
@@ -136,10 +141,13 @@ def prune(
 
     Volumes stay. Prints what went and what that freed.
     """
-    return run_async(_prune(settings, parse_prune_filter(filter_ or []), all_, force, dry_run))
+    wanted = parse_prune_filter(filter_ or [])
+    return run_async(_prune(settings, wanted, all_, force, dry_run, result.open()))
 
 
-async def _prune(settings: Settings, wanted: PruneFilter, all_: bool, force: bool, dry_run: bool) -> int:
+async def _prune(
+    settings: Settings, wanted: PruneFilter, all_: bool, force: bool, dry_run: bool, results: Results
+) -> int:
     async with settings.open_runtime() as runtime:
         boxes = [record for record in await runtime.prunable_boxes() if wanted.passes(record)]
         images = "every image no box is made from" if all_ else "every image without a name"
@@ -156,11 +164,15 @@ async def _prune(settings: Settings, wanted: PruneFilter, all_: bool, force: boo
             found = [item for item in found if item.path in removed]
         found += await runtime.images.prune(named_too=all_, dry_run=dry_run)
         found += await runtime.collect_garbage(dry_run=dry_run)
+    freed = sum(item.size_bytes for item in found)
+    print_removed(results, reclaimed(found), freed, lines=lambda: _print_table(found), dry_run=dry_run)
+    return 0
+
+
+def _print_table(found: Sequence[Reclaimable]) -> None:
     if found:
         rows = [(item.kind, size_text(item.size_bytes), item.path) for item in found]
         output.print_table(("KIND", "SIZE", "NAME"), rows)
-    say_freed(sum(item.size_bytes for item in found), dry_run=dry_run)
-    return 0
 
 
 PRUNE_EXAMPLES = """

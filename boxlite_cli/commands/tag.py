@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
+from boxlite_cli.results import ResultOptions, Results, image_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 
@@ -20,15 +21,17 @@ EXAMPLES = """
 def tag(
     image: Annotated[str, typer.Argument(metavar="IMAGE")],
     name: Annotated[str, typer.Argument(metavar="NAME[:TAG]")],
+    result: ResultOptions,
     settings: Settings,
 ) -> int:
     """Give an image one more name."""
-    return run_async(_tag(settings, image, name))
+    return run_async(_tag(settings, image, name, result.open()))
 
 
-async def _tag(settings: Settings, image: str, name: str) -> int:
+async def _tag(settings: Settings, image: str, name: str, results: Results) -> int:
     async with settings.open_runtime() as runtime:
-        await runtime.images.tag(image, name)
+        tagged = await runtime.images.tag(image, name)
+    results.print_one([], image_result(tagged))
     return 0
 
 

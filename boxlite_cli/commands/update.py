@@ -16,9 +16,10 @@ from boxlite_cli.parsers import (
     parse_restart,
     parse_signal,
 )
+from boxlite_cli.results import ResultOptions, Results, box_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
-from boxlite_cli.targets import for_each
+from boxlite_cli.targets import Outcome, for_each
 from engine.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ EXAMPLES = """
 
 def update(
     boxes: Annotated[list[str], typer.Argument(metavar="BOX…")],
+    result: ResultOptions,
     settings: Settings,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Another name, for one box.")
@@ -108,23 +110,25 @@ def update(
     )
     if name is None and changes == BoxChanges():
         raise InvalidArgumentError("nothing to change was given")
-    return run_async(_update(settings, boxes, changes, name))
+    return run_async(_update(settings, boxes, changes, name, result.open()))
 
 
 def _seconds(word: str | None) -> float | None:
     return None if word is None else parse_duration(word)
 
 
-async def _update(settings: Settings, boxes: list[str], changes: BoxChanges, name: str | None) -> int:
+async def _update(
+    settings: Settings, boxes: list[str], changes: BoxChanges, name: str | None, results: Results
+) -> int:
     async with settings.open_runtime() as runtime:
 
-        async def act(ref: str) -> str:
+        async def act(ref: str) -> Outcome:
             record = await runtime.update(ref, changes)
             if name is not None:
-                await runtime.rename(record.id, name)
-            return ref
+                record = await runtime.rename(record.id, name)
+            return [ref], box_result(record)
 
-        return await for_each(boxes, act, debug=settings.debug, as_json=settings.json)
+        return await for_each(boxes, act, results, debug=settings.debug, as_json=settings.json)
 
 
 COMMAND = as_command(update, "update", examples=EXAMPLES)

@@ -9,11 +9,12 @@ import typer
 
 from boxlite_cli import output
 from boxlite_cli.command import as_command, as_group
-from boxlite_cli.failures import say
-from boxlite_cli.humane import size_text
+from boxlite_cli.failures import report
+from boxlite_cli.humane import rfc3339, size_text
 from boxlite_cli.output import Format
 from boxlite_cli.parsers import parse_labels
-from boxlite_cli.pruning import confirmed, say_freed
+from boxlite_cli.pruning import confirmed, print_removed
+from boxlite_cli.results import ResultOptions, Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.errors import BoxliteError, InvalidArgumentError, NotFoundError
@@ -32,6 +33,7 @@ FILTERS = ("name", "label", "dangling", "driver")
 
 
 def create(
+    result: ResultOptions,
     settings: Settings,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False)] = None,
     name_option: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The same.")] = None,
@@ -48,13 +50,15 @@ def create(
         raise InvalidArgumentError(f"volume driver {driver!r} is not there", hint="leave it out: `local` is")
     if name is not None and name_option is not None and name != name_option:
         raise InvalidArgumentError(f"the volume is called both {name!r} and {name_option!r}")
-    return run_async(_create(settings, name or name_option, parse_labels(label or [], ())))
+    labels = parse_labels(label or [], ())
+    return run_async(_create(settings, name or name_option, labels, result.open()))
 
 
-async def _create(settings: Settings, name: str | None, labels: dict[str, str]) -> int:
+async def _create(settings: Settings, name: str | None, labels: dict[str, str], results: Results) -> int:
     async with settings.open_runtime() as runtime:
         made = await runtime.volumes.create(name, labels=labels)
-    output.print_lines([made.name])
+        size_bytes = 0 if results.is_text else await runtime.volumes.size_bytes(made)
+    results.print_one([made.name], volume_object(made, size_bytes))
     return 0
 
 
@@ -127,12 +131,13 @@ async def _inspect(settings: Settings, names: Sequence[str], how: tuple[Format, 
     else:
         output.print_document(how[0], objects)
     for failure in missing:
-        say(f"Error: {failure}")
+        report(failure, debug=settings.debug, as_json=settings.json)
     return 1 if missing else 0
 
 
 def rm(
     names: Annotated[list[str], typer.Argument(metavar="VOLUME…")],
+    result: ResultOptions,
     settings: Settings,
     force: Annotated[bool, typer.Option("--force", "-f", help="One that is not there is fine.")] = False,
 ) -> int:
@@ -140,23 +145,27 @@ def rm(
 
     One that a box mounts, running or not, stays. Prints the name of each that went.
     """
-    return run_async(_rm(settings, names, force))
+    return run_async(_rm(settings, names, force, result.open()))
 
 
-async def _rm(settings: Settings, names: Sequence[str], force: bool) -> int:
+async def _rm(settings: Settings, names: Sequence[str], force: bool, results: Results) -> int:
     status = 0
     async with settings.open_runtime() as runtime:
         for name in names:
             try:
-                output.print_lines([(await runtime.volumes.remove(name)).name])
+                removed = await runtime.volumes.remove(name)
             except BoxliteError as error:
                 if not (force and isinstance(error, NotFoundError)):
-                    say(f"Error: {error}" + (f"\nHint: {error.hint}" if error.hint else ""))
+                    report(error, debug=settings.debug, as_json=settings.json)
                     status = 1
+            else:
+                results.add([removed.name], {"Name": removed.name})
+    results.close()
     return status
 
 
 def prune(
+    result: ResultOptions,
     settings: Settings,
     all_: Annotated[bool, typer.Option("--all", "-a", help="Also those with a name.")] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Ask nothing.")] = False,
@@ -170,11 +179,17 @@ def prune(
 
     Prints the name of each that went, and what that freed.
     """
-    return run_async(_prune(settings, _filters(filter_ or []), all_, force, dry_run))
+    wanted = _filters(filter_ or [])
+    return run_async(_prune(settings, wanted, all_, force, dry_run, result.open()))
 
 
 async def _prune(
-    settings: Settings, wanted: list[tuple[str, str]], all_: bool, force: bool, dry_run: bool
+    settings: Settings,
+    wanted: list[tuple[str, str]],
+    all_: bool,
+    force: bool,
+    dry_run: bool,
+    results: Results,
 ) -> int:
     async with settings.open_runtime() as runtime:
         idle = [
@@ -189,8 +204,13 @@ async def _prune(
             ):
                 return 1
         gone = await runtime.volumes.prune(idle, dry_run=dry_run)
-    output.print_lines(volume.name for volume, _ in gone)
-    say_freed(sum(size for _, size in gone), dry_run=dry_run)
+    print_removed(
+        results,
+        [{"Name": volume.name, "Size": size} for volume, size in gone],
+        sum(size for _, size in gone),
+        lines=lambda: output.print_lines(volume.name for volume, _ in gone),
+        dry_run=dry_run,
+    )
     return 0
 
 
@@ -200,7 +220,7 @@ def volume_object(volume: Volume, size_bytes: int) -> dict[str, Any]:
         "Driver": "local",
         "Scope": "local",
         "Mountpoint": volume.path,
-        "CreatedAt": volume.created_at.isoformat(),
+        "CreatedAt": rfc3339(volume.created_at),
         "Labels": volume.labels,
         "Anonymous": volume.is_anonymous,
         "Boxes": list(volume.used_by),

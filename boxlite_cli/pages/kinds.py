@@ -49,8 +49,8 @@ _CAPABILITIES = (
     "ALL", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW",
     "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_CHROOT", "SYS_NICE", "SYS_PTRACE", "SYS_TIME",
 )  # fmt: skip
+_FORMATS = ("table", "json", "yaml")
 _WORDS = {
-    "FORMAT": ("table", "json", "yaml"),
     "SIGNAL": _SIGNALS,
     "CAP": _CAPABILITIES,
     "PRESET": ("enabled", "standard", "maximum", "development", "disabled"),
@@ -99,6 +99,8 @@ def kind_of_option(option: Option) -> Kind:
     metavar = option.metavar or ""
     if _CHOICE.fullmatch(metavar):
         return Kind(source=Source.WORDS, words=tuple(metavar.split("|")))
+    if metavar == "FORMAT":  # its help names those that it takes
+        return Kind(source=Source.WORDS, words=tuple(w for w in _FORMATS if w in option.help))
     if metavar in _WORDS:
         return Kind(source=Source.WORDS, words=_WORDS[metavar])
     source = next((_OPTION_SOURCES[name] for name in option.names if name in _OPTION_SOURCES), None)

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from engine.errors import PortalError, RpcTransportError
-from engine.portal.connection import greet
-from engine.portal.leases import PortLease, find_lease
+from engine.portal.greeting import greet
+from engine.portal.ports import PortLease, find_lease
 from engine.sockets import connect_unix
 from guest.wire.constants import LANE_FRAME_BYTES, LANE_HEADER, LANE_MAGIC, LANES, TICKET_BYTES
 from guest.wire.frames import FrameError, FrameParser

@@ -12,10 +12,12 @@ from google.protobuf.message import DecodeError
 
 from engine import host
 from engine.errors import RpcError, RpcTransportError
-from engine.portal.connection import Relay, greet
+from engine.portal.connection import Relay
 from engine.portal.failures import translated
 from engine.portal.forking import claim_grpc
-from engine.portal.leases import PortLease, lease_port
+from engine.portal.greeting import greet
+from engine.portal.leases import lease_port
+from engine.portal.ports import PortLease
 from engine.sockets import connect_unix
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAX_MESSAGE_BYTES, RUNS_METADATA

@@ -36,7 +36,7 @@ async def setup_guest(context: Context, *, from_ref: str | None, force: bool) ->
         from engine.runtime.guest_artifact import pull_guest_image
 
         return (await pull_guest_image(context, from_ref)).digest
-    return (await build_guest_image(context.layout, progress=context.progress)).digest
+    return (await build_guest_image(context.layout, progress=context.progress, force=force)).digest
 
 
 async def push_guest(context: Context, reference: str) -> str:

@@ -40,6 +40,9 @@ class ListenAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+_LOOKED_AT = "boxes with --allow-net, --deny-net, --host-access disabled, --secret or a cap"
+
+
 class BoxNetworks:
     """Part of Runtime's face. A `ref` is a box's id, name, or beginning of its id."""
 
@@ -56,7 +59,7 @@ class BoxNetworks:
         if not is_restricted(record.spec) and not path.exists():
             raise InvalidStateError(
                 "its network is not restricted, so its connections pass unseen",
-                hint="boxes with --allow-net, --deny-net, --host-access disabled, --secret or a cap have a log",
+                hint=f"{_LOOKED_AT} have a log",
                 box=record.name,
                 operation="network log",
             )
@@ -69,6 +72,13 @@ class BoxNetworks:
     async def counts(self, ref: str) -> dict[str, object]:
         """What a restricted box that runs sent and received since its start, also by host."""
         record = await get_box(self._context, ref)
+        if not is_restricted(record.spec):
+            raise InvalidStateError(
+                "its network is not restricted, so nobody counts what it exchanges with whom",
+                hint=f"{_LOOKED_AT} are counted; `boxlite stats {record.name}` has the sums of any box",
+                box=record.name,
+                operation="network hosts",
+            )
         return await network_counts(self._context, record)
 
     @contextlib.asynccontextmanager

@@ -21,6 +21,7 @@ from engine.fsutil import discard_tree, disk_usage_bytes, hold_lock, remove_tree
 from engine.layout import Layout
 from engine.model import BoxRecord, VolumeKind, VolumeSpec
 from engine.model.volume import VOLUME_NAME_PATTERN, Volume
+from engine.names import did_you_mean
 from engine.runtime.context import Context
 from engine.runtime.records import list_boxes
 
@@ -49,7 +50,7 @@ class VolumeLibrary:
     async def get(self, name: str) -> Volume:
         found = next((volume for volume in await self.list() if volume.name == name), None)
         if found is None:
-            raise _not_found(name)
+            raise _not_found(self._context.layout, name, "`boxlite volume ls` shows those there are")
         return found
 
     async def remove(self, name: str) -> Volume:
@@ -98,7 +99,13 @@ def volume_dir(layout: Layout, name: str) -> Path:
         path = layout.anonymous_volumes(box_id) / number
         if dot and number.isdigit() and path.is_dir():
             return path
-    raise _not_found(name)
+    raise _not_found(
+        layout,
+        name,
+        f"make it (boxlite volume create {name}), or for a directory of the host give its path: -v ./DIR:/PATH"
+        if VOLUME_NAME_PATTERN.fullmatch(name)
+        else "`boxlite volume ls` shows those there are",
+    )
 
 
 def check_volumes(layout: Layout, volumes: Iterable[VolumeSpec]) -> None:
@@ -108,13 +115,13 @@ def check_volumes(layout: Layout, volumes: Iterable[VolumeSpec]) -> None:
             volume_dir(layout, volume.source or "")
 
 
-def _not_found(name: str) -> NotFoundError:
-    return NotFoundError(
-        f"volume {name!r} not found",
-        hint=f"make it (boxlite volume create {name}), or for a directory of the host give its path: -v ./DIR:/PATH"
-        if VOLUME_NAME_PATTERN.fullmatch(name)
-        else "`boxlite volume ls` shows those there are",
-    )
+def _not_found(layout: Layout, name: str, otherwise: str) -> NotFoundError:
+    """The hint names a volume that is called nearly so, and what else to do."""
+    try:
+        names = [path.name for path in layout.named_volumes_dir.iterdir()]
+    except OSError:
+        names = []
+    return NotFoundError(f"volume {name!r} not found", hint=did_you_mean(name, names, otherwise))
 
 
 def _checked(name: str) -> str:

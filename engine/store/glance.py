@@ -29,6 +29,17 @@ def glance_boxes(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
+def glance_running_box(home: str, ref: str) -> str | None:
+    """The id of the running box that is called `ref`, or whose id begins so."""
+    rows = _rows(
+        f"{home}/db/boxes.db",
+        "SELECT id FROM boxes WHERE status = 'running' AND (name = ? OR substr(id, 1, ?) = ?)"
+        " ORDER BY name = ? DESC LIMIT 1",
+        (ref, len(ref), ref, ref),
+    )
+    return rows[0][0] if rows else None
+
+
 def glance_images(home: str, *, beginning: str = "") -> list[str]:
     """The names of images. Those of Docker Hub come in the short form that people type."""
     rows = _rows(f"{home}/db/images.db", "SELECT reference FROM names ORDER BY reference LIMIT ?", (MOST,))

@@ -113,15 +113,18 @@ def guest_inputs() -> str:
     return digest.hexdigest()
 
 
-async def build_guest_image(layout: Layout, *, progress: ProgressSink = ignore_progress) -> GuestImage:
-    """Return the guest image of this version, building what is missing, and make it the one in use.
+async def build_guest_image(
+    layout: Layout, *, progress: ProgressSink = ignore_progress, force: bool = False
+) -> GuestImage:
+    """Return the guest image of this version, building what is missing, and make it the one in use. With `force` it is put
+    together again, from the Debian packages that were fetched once, and takes the place of what is there.
 
     Cheap when it is there. Several processes may call it at once. Raises UnsupportedError (no mmdebstrap, e2fsprogs or
     unknown architecture), ProcessFailedError (no network, no user namespaces), StorageError.
     """
     layout.ensure()
     with await asyncio.to_thread(_lock, layout):
-        found = _find_built(layout)
+        found = None if force else _find_built(layout)
         if found is None:
             debian = await _ensure_debian(layout, progress)
             progress(Progress(stage=_STAGE, message="adding the agent"))
@@ -231,7 +234,10 @@ def _assemble(layout: Layout, debian: Path) -> GuestImage:
             (made / METADATA_NAME).write_text(json.dumps(metadata, indent=2) + "\n")
             _close_to_others(made)
             folder = layout.guest_dir / digest
-            if not folder.exists():
+            if folder.exists():  # a machine may just be reading it: never without any of its files
+                for name in (KERNEL_NAME, INITRAMFS_NAME, ROOT_NAME, METADATA_NAME):
+                    (made / name).replace(folder / name)
+            else:
                 made.rename(folder)
         except OSError as error:
             raise storage_error(error, "assembling the guest image") from error

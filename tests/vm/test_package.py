@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engine.version import __version__
 from guest.wire.constants import AGENT_VERSION
-from tests.framework.cli import Boxlite
+from tests.framework.boxes import ALPINE_ENV
+from tests.framework.cli import Boxlite, make_home
+from tests.framework.first_session import Terminal, comparable, record
+from tests.framework.image_builder import build_image
+from tests.framework.registry import RunningRegistry
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = (
@@ -113,6 +120,45 @@ def test_installed_wheel_runs_a_box(installed: Path, boxlite: Boxlite, alpine: s
     assert (done.returncode, done.stdout) == (0, "installed\n"), done.stderr
     assert run(installed, "help", "errors", home=home).returncode == 0
     assert run(installed, "completion", "fish", home=home).stdout.startswith("# fish completion")
+
+
+@pytest.fixture
+def hub(registry: RunningRegistry, alpine_rootfs: Path, tmp_path: Path) -> Path:
+    """A configuration in which Docker Hub is the tests' registry."""
+    config = {"Cmd": ["/bin/sh"], "Env": ALPINE_ENV}
+    registry.push(
+        "library/alpine", "3.20", build_image([gzip.decompress(alpine_rootfs.read_bytes())], config=config)
+    )
+    path = tmp_path / "config.yaml"
+    path.write_text(f"image_registries:\n- host: docker.io\n  mirrors: [{registry.host}]\n")
+    return path
+
+
+@pytest.fixture
+def terminal(installed: Path, wheel: Path, home: Path, hub: Path, tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal of somebody who has the wheel's file, and all that it needs."""
+    pip(installed / "bin/python", "uninstall", "--yes", "boxlite")
+    shutil.copy(wheel, tmp_path)
+    own = make_home(tmp_path / "home")
+    terminal = Terminal(
+        tmp_path,
+        {
+            "PATH": f"{installed}/bin:{os.environ['PATH']}", "HOME": str(tmp_path), "BOXLITE_HOME": str(own),
+            "BOXLITE_CONFIG": str(hub), "BOXLITE_ACCEL": "tcg", "LANG": "C.UTF-8",
+        },
+    )  # fmt: skip
+    yield terminal
+    Boxlite(own).remove_all()
+    terminal.close()
+    pip(installed / "bin/python", "install", "--no-deps", str(wheel))
+
+
+def test_first_session_is_what_the_page_shows(terminal: Terminal) -> None:
+    page = ROOT / "docs/first-session.md"
+    recorded = record(terminal)
+    if os.environ.get("REWRITE_GOLDEN"):
+        page.write_text(recorded)
+    assert comparable(recorded) == comparable(page.read_text())
 
 
 def test_installed_wheel_has_manual_and_completions_where_they_are_looked_for(installed: Path) -> None:

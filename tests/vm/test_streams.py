@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import boxlite as library
-from engine.portal.connection import HELLO_PATIENCE_S
-from engine.portal.leases import find_lease
+from engine.portal.greeting import HELLO_PATIENCE_S
+from engine.portal.ports import find_lease
 from engine.portal.session import connect
 from tests.framework.cli import Boxlite
 from tests.framework.waiting import eventually

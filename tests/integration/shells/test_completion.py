@@ -70,6 +70,7 @@ CASES = [
     ("boxlite cp LICEN", {"cp LICENSE"}, set()),
     ("boxlite run localhost/tools:1 LICEN", {"tools:1 LICENSE"}, set()),
     ("boxlite ls --format ", {"table", "json", "yaml"}, set()),
+    ("boxlite stop --format ", {"json", "yaml"}, {"table"}),
     ("boxlite ps --no-t", {"--no-trunc"}, set()),
     ("boxlite help syst", {"help system"}, set()),
 ]

@@ -66,7 +66,6 @@ def test_flags_of_podman_are_those_of_the_installed_one() -> None:
         (["compose", "up"], "boxlite run"),
         (["run", "--gpus", "all", "alpine"], "no GPU"),
         (["run", "--volumes-from", "x", "alpine"], "the same -v again"),
-        (["create", "-it", "alpine"], "start -ai"),
         (["stop", "--all"], "boxlite ls -q"),
         (["pull", "--tls-verify=false", "alpine"], "skip_verify"),
     ],

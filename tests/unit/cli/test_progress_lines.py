@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 
 import pytest
@@ -59,8 +60,9 @@ def test_rate_is_told_once_there_is_something_to_tell_it_by() -> None:
     now = time.monotonic()
     half = Progress(stage="load", item="x", done=20 << 20, total=40 << 20)
     assert _rate(half, now, 0) == ""
-    assert _rate(half, now - 2, 0) == ", 10 MiB/s, 2 s left"
-    assert _rate(Progress(stage="save", item="x", done=20 << 20), now - 2, 0) == ", 10 MiB/s"
+    assert re.fullmatch(r", (10|9\.\d+) MiB/s, 2 s left", _rate(half, time.monotonic() - 2, 0))
+    saved = Progress(stage="save", item="x", done=20 << 20)
+    assert re.fullmatch(r", (10|9\.\d+) MiB/s", _rate(saved, time.monotonic() - 2, 0))
     assert _rate(Progress(stage="layer", item="x", done=4, total=4), now - 2, 0) == ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +61,27 @@ def test_startup_of_a_pull_loads_no_options_of_boxes() -> None:
         "import boxlite_cli.app, boxlite_cli.commands.pull, engine.images.registry, engine.disks.build"
     )
     assert not loaded & (HEAVY | {"boxlite_cli.option_groups"})
+
+
+def test_startup_that_is_interrupted_ends_without_a_word(tmp_path: Path) -> None:
+    """While the program is being loaded nothing was done that would have to be told of."""
+    for _ in range(20):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "boxlite_cli", "info"],
+            env={"PYTHONPATH": str(ROOT), "BOXLITE_HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        was_caught = False
+        while process.poll() is None:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            caught = bool(int(status.partition("SigCgt:")[2].split()[0], 16) & 1 << (signal.SIGINT - 1))
+            if "State:\tZ" in status:
+                break
+            if was_caught and not caught:
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate(timeout=60)
+                assert (process.returncode, said) == (-signal.SIGINT, "")
+                return
+            was_caught = caught
+        process.communicate()
+    raise AssertionError("the program was always too fast")

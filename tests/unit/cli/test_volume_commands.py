@@ -47,3 +47,13 @@ def test_volume_commands_make_show_and_remove(boxlite: Boxlite) -> None:
 def test_volume_command_that_is_wrong_says_why(boxlite: Boxlite, words: tuple[str, ...], said: str) -> None:
     done = boxlite("volume", *words)
     assert done.returncode != 0 and said in done.stderr.decode()
+
+
+def test_volume_name_that_is_nearly_one_is_told_which(boxlite: Boxlite) -> None:
+    boxlite("volume", "create", "cache", check=True)
+    for words in (
+        ("volume", "rm", "cahce"),
+        ("volume", "inspect", "cahce"),
+        ("run", "-v", "cahce:/x", "alpine"),
+    ):
+        assert "did you mean cache?" in boxlite(*words).stderr.decode()

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import RpcTransportError
-from engine.portal import connection
-from engine.portal.connection import greet
+from engine.portal import greeting
+from engine.portal.greeting import greet
 from guest.wire.constants import FLUSH_BYTES, HELLO_MAGIC, NONCE_BYTES, REPLY_MAGIC
 
 
@@ -44,7 +44,7 @@ def test_greet_drops_what_an_earlier_client_left_and_not_a_byte_more(stale: byte
 def test_greet_of_an_agent_in_a_dead_clients_frame_flushes_and_tries_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "HELLO_PATIENCE_S", (0.1, 2.0))
+    monkeypatch.setattr(greeting, "HELLO_PATIENCE_S", (0.1, 2.0))
     ours, agent = socket.socketpair()
     with ours, agent:
 
@@ -64,7 +64,7 @@ def test_greet_of_an_agent_in_a_dead_clients_frame_flushes_and_tries_again(
 def test_greet_of_an_agent_that_answers_every_hello_late_leaves_none_of_the_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "HELLO_PATIENCE_S", (0.1, 2.0))
+    monkeypatch.setattr(greeting, "HELLO_PATIENCE_S", (0.1, 2.0))
     ours, agent = socket.socketpair()
     with ours, agent:
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.portal.leases import find_lease, lease_port
+from engine.portal.leases import lease_port
+from engine.portal.ports import find_lease
 from guest.wire.constants import PORTAL_PORTS
 
 HOLDER = """
 import sys
 from pathlib import Path
-from engine.portal.leases import find_lease
+from engine.portal.ports import find_lease
 lease = find_lease(Path(sys.argv[1]), "portal", range(2))
 print(lease.number, flush=True)
 sys.stdin.read()
