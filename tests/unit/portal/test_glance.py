@@ -1,4 +1,4 @@
-"""A listing asked for by hand: what an agent that does not mean well can make of it."""
+"""A listing for a shell: what an agent that does not mean well can make of it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from engine.portal.frames import DATA, GOAWAY, SETTINGS
-from engine.portal.glance import _field, _frame, _names, glance_directory
+from engine.portal.frames import DATA, GOAWAY, HEADERS, SETTINGS
+from engine.portal.glance import _names, glance_directory
 from engine.sockets import listen_unix
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import HELLO_MAGIC, NONCE_BYTES, PORTAL_PORTS, REPLY_MAGIC
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
 def listing(*names: tuple[bytes, int]) -> bytes:
@@ -27,7 +31,12 @@ def listing(*names: tuple[bytes, int]) -> bytes:
 def answer(content: bytes) -> bytes:
     """The frames of an agent that sends these bytes of a listing in one message."""
     chunk = wire.DownloadChunk(data=content).SerializeToString()
-    return _frame(SETTINGS, 0, 0, b"") + _frame(DATA, 1, 1, b"\0" + len(chunk).to_bytes(4, "big") + chunk)
+    status = b"\x88"  # ":status: 200" of HPACK's static table
+    return (
+        frame(SETTINGS, 0, 0, b"")
+        + frame(HEADERS, 4, 1, status)
+        + frame(DATA, 1, 1, b"\0" + len(chunk).to_bytes(4, "big") + chunk)
+    )
 
 
 class Agent:
@@ -69,8 +78,8 @@ def test_glance_reads_what_an_agent_says(agent: Agent, tmp_path: Path) -> None:
     "said",
     [
         b"HTTP/1.1 200 OK\r\n\r\n",
-        _frame(GOAWAY, 0, 0, bytes(4) + b"\xff\xff\xff\xff"),
-        _frame(DATA, 1, 1, b"\0\xff\xff\xff\xffless"),
+        frame(GOAWAY, 0, 0, bytes(4) + b"\xff\xff\xff\xff"),
+        frame(DATA, 1, 1, b"\0\xff\xff\xff\xffless"),
         answer(b"\xff" * 40),
         b"",
     ],
@@ -84,14 +93,9 @@ def test_glance_at_an_agent_that_lies_finds_nothing(agent: Agent, tmp_path: Path
 @given(some.binary(max_size=200))
 def test_glance_at_any_bytes_ends(content: bytes) -> None:
     try:
-        list(_names(content))
-    except (ValueError, IndexError):
+        _names(content)
+    except ValueError:
         return
-
-
-def test_glance_request_is_what_the_wire_says() -> None:
-    request = wire.ListFilesRequest(path=b"/" * 300, user="0")
-    assert _field(1, b"/" * 300) + _field(2, b"0") == request.SerializeToString()
 
 
 def test_glance_at_an_agent_that_is_silent_ends(tmp_path: Path) -> None:
