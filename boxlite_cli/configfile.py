@@ -178,8 +178,8 @@ class _Reader:
     def _registry(self, item: object, where: str) -> RegistryConfig:
         table = self._table(item, where, _REGISTRY_KEYS)
         auth = self._auth(table.get("auth", {"type": "anonymous"}), f"{where}.auth")
-        transport = table.get("transport", table.get("protocol", "https"))
-        if transport not in ("https", "http"):
+        transport = table.get("transport", table.get("protocol"))
+        if transport not in ("https", "http", None):
             raise self._wrong(f"{where}.transport", '"https" or "http"')
         mirrors = table.get("mirrors", [])
         if not isinstance(mirrors, list) or not all(isinstance(mirror, str) for mirror in mirrors):

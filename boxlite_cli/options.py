@@ -33,7 +33,6 @@ from engine.model import (
     NetworkMode,
     NetworkSpec,
     PortSpec,
-    PullPolicy,
     RestartKind,
     RestartPolicy,
     SecretSpec,
@@ -121,13 +120,6 @@ def secret_values(words: Sequence[str], *, stdin_is_taken: bool) -> Mapping[str,
     from boxlite_cli.secrets import given_values
 
     return given_values(words, stdin_is_taken=stdin_is_taken)
-
-
-def pull_policy(word: str, *, option: str = "pull") -> PullPolicy:
-    try:
-        return PullPolicy(word.lower())
-    except ValueError:
-        raise InvalidArgumentError(f"{option} is always, missing or never, not {word!r}") from None
 
 
 def _split_words(options: ImageOptions, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:

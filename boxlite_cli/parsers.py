@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidArgumentError
-from engine.model import MAX_CPUS, PortSpec, Protocol, RestartKind, RestartPolicy, Ulimit
+from engine.model import MAX_CPUS, PortSpec, Protocol, PullPolicy, RestartKind, RestartPolicy, Ulimit
 
 if TYPE_CHECKING:
     from engine.runtime.network import ListenAddress
@@ -314,6 +314,14 @@ def parse_signal(text: str) -> int:
         if number <= 64:
             return number
     raise InvalidArgumentError(f"signal {text!r} does not exist", hint="name one like TERM, SIGKILL or 9")
+
+
+def parse_pull_policy(word: str, *, option: str = "pull") -> PullPolicy:
+    """`option` is what the word was given to."""
+    try:
+        return PullPolicy(word.lower())
+    except ValueError:
+        raise InvalidArgumentError(f"{option} is always, missing or never, not {word!r}") from None
 
 
 def parse_detach_keys(text: str) -> bytes:

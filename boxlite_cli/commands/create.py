@@ -9,7 +9,8 @@ import typer
 from boxlite_cli.command import as_command
 from boxlite_cli.idfile import new_id_file
 from boxlite_cli.option_groups import BoxOptions, IdentityOptions
-from boxlite_cli.options import build_box_spec, pull_policy
+from boxlite_cli.options import build_box_spec
+from boxlite_cli.parsers import parse_pull_policy
 from boxlite_cli.process_options import StreamOptions
 from boxlite_cli.progress import progress_display
 from boxlite_cli.results import ResultOptions, Results, box_result
@@ -44,9 +45,8 @@ def create(
                 f"secret {secret.name}: a value that is typed or piped in is kept nowhere, so `boxlite start` would not have it",
                 hint="say where it can be fetched at each start: env=VARIABLE, file=PATH or command=LINE; or use `boxlite run`",
             )
-    return run_async(
-        _create(settings, options.identity, spec, pull_policy(options.image.pull), result.open())
-    )
+    pull = parse_pull_policy(options.image.pull)
+    return run_async(_create(settings, options.identity, spec, pull, result.open()))
 
 
 async def _create(

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
-from boxlite_cli.options import pull_policy
 from boxlite_cli.output import check_quiet
+from boxlite_cli.parsers import parse_pull_policy
 from boxlite_cli.progress import progress_display
 from boxlite_cli.results import ResultOptions, Results, image_result
 from boxlite_cli.session import run_async
@@ -43,9 +43,8 @@ def pull(
     docker-daemon:NAME and containers-storage:NAME take it from a Docker or a Podman. Prints its full name and digest.
     """
     check_quiet(quiet, result.format_)
-    return run_async(
-        _pull(settings, image, quiet, platform, pull_policy(policy, option="policy"), result.open())
-    )
+    asked = parse_pull_policy(policy, option="policy")
+    return run_async(_pull(settings, image, quiet, platform, asked, result.open()))
 
 
 async def _pull(

@@ -13,8 +13,8 @@ from boxlite_cli.exec_options import check_terminal
 from boxlite_cli.failures import say
 from boxlite_cli.idfile import new_id_file
 from boxlite_cli.option_groups import BoxOptions, IdentityOptions
-from boxlite_cli.options import build_box_spec, pull_policy, secret_values
-from boxlite_cli.parsers import parse_detach_keys
+from boxlite_cli.options import build_box_spec, secret_values
+from boxlite_cli.parsers import parse_detach_keys, parse_pull_policy
 from boxlite_cli.process_options import TerminalOptions
 from boxlite_cli.progress import Display, progress_display
 from boxlite_cli.results import ResultOptions, Results, box_result
@@ -68,7 +68,9 @@ def run(
         check_terminal(terminal, detach=detach, needed_when_detached=True)
     spec = build_box_spec(options, words or [], terminal=terminal, auto_remove=remove, detach=detach)
     if plan:
-        return run_async(_plan(settings, options.identity, spec, pull_policy(options.image.pull), result))
+        return run_async(
+            _plan(settings, options.identity, spec, parse_pull_policy(options.image.pull), result)
+        )
     how = Holding(
         tty=terminal.tty,
         stdin=terminal.interactive,
@@ -76,7 +78,7 @@ def run(
         forward_signals=sig_proxy,
     )
     values = secret_values(options.network.secret, stdin_is_taken=terminal.interactive)
-    pull = pull_policy(options.image.pull)
+    pull = parse_pull_policy(options.image.pull)
     return run_async(_run(settings, options.identity, spec, values, pull, how, result.open()))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.disks.ext4 import is_clean_ext4
 from engine.disks.qcow2 import is_overlay_of
@@ -18,6 +20,9 @@ from engine.fsutil import disk_usage_bytes, hold_lock, locked, remove_tree, stor
 from engine.layout import ROOTFS_PREFIX, Layout
 from engine.model import DEFAULT_DISK_SIZE_GB, Image, RootfsDisk, RuntimeConfig
 from engine.progress import ProgressSink, ignore_progress
+
+if TYPE_CHECKING:
+    from engine.disks.growing import GrowingFile
 
 BASE_FORMAT = 1
 """Version of a base's directory; one of another version is made anew."""
@@ -39,12 +44,11 @@ async def ensure_base(
     size_gb: int = DEFAULT_DISK_SIZE_GB,
     config: RuntimeConfig | None = None,
     progress: ProgressSink = ignore_progress,
-    ready: Mapping[str, asyncio.Event] | None = None,
+    growing: Mapping[str, GrowingFile] | None = None,
 ) -> RootfsDisk:
     """The base of `image` with at least `size_gb` GiB, made if it is not there. Any number may ask at once.
 
-    `ready` has an event for each layer, by its digest, that is set once the layer is in the store; without it all of them
-    are. Raises ImageError when a layer is damaged, UnsupportedError for what ext4 cannot hold, ResourceExhaustedError when
+    `growing` says of each layer, by its digest, how far it has come; without it all of them are in the store. Raises ImageError when a layer is damaged, UnsupportedError for what ext4 cannot hold, ResourceExhaustedError when
     the disk is full or a layer too large.
     """
     key = base_key(image.manifest_digest, size_gb)
@@ -58,7 +62,7 @@ async def ensure_base(
             digest=layer.digest,
             diff_id=layer.diff_id,
             what=f"layer {layer.digest[:19]} of {image.reference}",
-            ready=None if ready is None else ready[layer.digest],
+            growing=None if growing is None else growing[layer.digest],
         )
         for layer in image.layers
     ]
@@ -108,7 +112,7 @@ async def ensure_base_from_rootfs(
 async def _ensure(layout: Layout, key: str, build: Callable[[Path, Path], Awaitable[None]]) -> RootfsDisk:
     """Have `build` make the base in a scratch directory for its final one, unless there is one by now."""
     target = layout.bases_dir / key
-    async with hold_lock(_lock_path(layout, key)):
+    async with _holding(layout, key):
         found = find_base(layout, key)
         if found is not None:
             return found
@@ -132,16 +136,30 @@ async def _ensure(layout: Layout, key: str, build: Callable[[Path, Path], Awaita
     return made
 
 
+@contextlib.asynccontextmanager
+async def _holding(layout: Layout, key: str) -> AsyncIterator[None]:
+    """Be the only one who works on a base. The lock's file goes while it is held: those who wait for it see that it is
+    gone, and make a new one."""
+    path = _lock_path(layout, key)
+    async with hold_lock(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def remove_abandoned(layout: Layout) -> int:
     """Remove what builds that were killed have left half-made and return the bytes freed."""
     freed = 0
     for scratch in layout.tmp_dir.glob(f"{_SCRATCH_PREFIX}*"):
-        lock = try_lock(_lock_path(layout, scratch.name.removeprefix(_SCRATCH_PREFIX)))
+        path = _lock_path(layout, scratch.name.removeprefix(_SCRATCH_PREFIX))
+        lock = try_lock(path)
         if lock is None:
             continue  # its builder lives
         try:
             freed += disk_usage_bytes(scratch)
             remove_tree(scratch)
+            path.unlink(missing_ok=True)
         finally:
             os.close(lock)
     return freed
@@ -153,6 +171,7 @@ def remove_base(layout: Layout, key: str) -> int:
     with locked(_lock_path(layout, key)):
         freed = disk_usage_bytes(directory)
         remove_tree(directory)
+        _lock_path(layout, key).unlink(missing_ok=True)
     return freed
 
 

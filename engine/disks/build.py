@@ -17,6 +17,7 @@ from engine.disks.base import BASE_FORMAT, BASE_NAME, OVERLAY_NAME, RECORD_NAME
 from engine.disks.ext4_plan import TreeSize, number_tree, shape_for
 from engine.disks.ext4_records import BLOCK_BYTES
 from engine.disks.ext4_writer import write_ext4
+from engine.disks.growing import GrowingFile
 from engine.disks.merge import Tree
 from engine.disks.qcow2 import write_empty_overlay
 from engine.disks.sources import Source
@@ -27,19 +28,20 @@ from engine.model import RuntimeConfig
 from engine.progress import Progress, ProgressSink
 
 _UUID_NAMESPACE = uuid.UUID("b0b81d6f-3f6a-4a0e-9d6e-6a9a4f5f0c11")
-_SPOOL_THREADS = 2
+_SPOOL_THREADS = 4
+"""As many as layers are fetched at once: each waits for what it follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
     """One layer: `digest` is the file's own, verified, `diff_id` that of what it decompresses to, where they are known;
-    `what` names it in messages. `ready`: the file is there once this is set; None where it is."""
+    `what` names it in messages. `growing`: how far the file is; None where it is whole."""
 
     path: Path
     digest: str | None
     diff_id: str | None
     what: str
-    ready: asyncio.Event | None = None
+    growing: GrowingFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +66,11 @@ class BaseBuild:
 
     async def from_directory(self, directory: Path, scratch: Path, target: Path) -> None:
         """Copy a directory of the host. Links are copied, not followed."""
-        from engine.disks.directory import DirectorySource, scan_directory
+        from engine.disks.directory import DirectorySource
 
         with contextlib.closing(DirectorySource(directory)) as source:
             await _in_thread(
-                lambda cancelled: self._make(scan_directory(directory), [source], scratch, target, cancelled)
+                lambda cancelled: self._make(source.scan(), [source], scratch, target, cancelled)
             )
 
     async def _merged(self, archives: Sequence[Archive], scratch: Path, spools: list[Spool]) -> Tree:
@@ -77,12 +79,14 @@ class BaseBuild:
         loop = asyncio.get_running_loop()
 
         async def spooled(archive: Archive) -> Spool:
-            if archive.ready is not None:
-                await archive.ready.wait()
+            if archive.growing is not None:
+                await archive.growing.begun.wait()
             running = loop.run_in_executor(pool, self._spool, archive, scratch, cancelled)
             try:
                 return await asyncio.shield(running)
             except asyncio.CancelledError:
+                if archive.growing is not None:
+                    archive.growing.give_up()
                 with contextlib.suppress(BoxliteError):
                     (await running).close()
                 raise
@@ -117,6 +121,7 @@ class BaseBuild:
             digest=archive.digest,
             diff_id=archive.diff_id,
             cancelled=cancelled,
+            growing=archive.growing,
         )
 
     def _make(

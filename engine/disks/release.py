@@ -64,6 +64,8 @@ async def remove_idle_bases(
     """Remove bases that no box needs (of those in `only`, if given), the least recently used first, until all bases take
     no more than `above_bytes`. What was removed: nothing while boxes are being put on bases for longer than a moment.
     """
+    if above_bytes and await asyncio.to_thread(disk_usage_bytes, layout.bases_dir) <= above_bytes:
+        return []  # as nearly always: no lock to wait for, no records to look at
     try:
         async with asyncio.timeout(_PATIENCE_S):
             lock = contextlib.AsyncExitStack()

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import IO
 
 from engine.compression import Compression, detect_compression, iter_decompressed
+from engine.disks.growing import BegunAnewError, GrowingFile
 from engine.disks.tar_entry import TarEntry
 from engine.disks.tar_reader import iter_entries
-from engine.errors import ImageError, InternalError
+from engine.errors import BoxliteError, ImageError, InternalError
 from engine.fsutil import storage_error
 
 _CHUNKS_IN_FLIGHT = 4
@@ -47,29 +49,70 @@ def spool_archive(
     digest: str | None = None,
     diff_id: str | None = None,
     cancelled: Event | None = None,
+    growing: GrowingFile | None = None,
 ) -> Spool:
     """Decompress the archive at `path` into `directory` and read its headers.
 
     With `diff_id`, the plain archive's digest must be that one; `digest`, where known, is that of the file as it is, already
     verified, so that a file that is plain already is read in its place. Decompressing and hashing run side by side. Raises
     ImageError for a damaged archive, ResourceExhaustedError past `limit_bytes` or on a full disk.
+
+    With `growing`, the file gets to `path` only once it is whole and verified. What there is of it is decompressed
+    meanwhile, but nothing is returned, and nothing said of damage, before that.
     """
-    fd = -1
+
+    def spooled(source: IO[bytes]) -> Spool:
+        pieces = _until(cancelled, iter_decompressed(source, limit_bytes=limit_bytes, what=what))
+        return _indexed(_spooled(pieces, directory, diff_id, what), what)
+
     try:
+        if growing is not None and (spool := _spool_growing(growing, spooled)) is not None:
+            return spool
         with path.open("rb") as source:
-            is_plain = detect_compression(source.read(8)) is Compression.NONE
+            is_plain = _is_plain(source)
             if is_plain and diff_id in (None, digest) and path.stat().st_size <= limit_bytes:
-                fd = os.dup(source.fileno())
-            else:
-                source.seek(0)
-                pieces = iter_decompressed(source, limit_bytes=limit_bytes, what=what)
-                fd = _spooled(_until(cancelled, pieces), directory, diff_id, what)
-        return Spool(fd=fd, entries=list(iter_entries(fd, os.fstat(fd).st_size, what=what)))
+                return _indexed(os.dup(source.fileno()), what)
+            return spooled(source)
+    except OSError as error:
+        raise storage_error(error, f"decompressing {what}") from error
+
+
+def _spool_growing(growing: GrowingFile, spooled: Callable[[IO[bytes]], Spool]) -> Spool | None:
+    """Decompress a file while it grows, and wait until it is whole. None where it has to be read at its place."""
+    spool, failure = None, None
+    try:
+        with growing.opened() as source:
+            if source is not None and not _is_plain(source):
+                spool = spooled(source)
+    except BoxliteError as error:
+        failure = error  # of the archive, if it turns out to be the right one
+    except BegunAnewError:
+        pass
+    try:
+        growing.wait_until_whole()
     except BaseException as error:
-        if fd >= 0:
-            os.close(fd)
-        if isinstance(error, OSError):
-            raise storage_error(error, f"decompressing {what}") from error
+        if spool is not None:
+            spool.close()
+        if isinstance(error, BegunAnewError):
+            return None
+        raise
+    if failure is not None:
+        raise failure
+    return spool
+
+
+def _is_plain(source: IO[bytes]) -> bool:
+    kind = detect_compression(source.read(8))
+    source.seek(0)
+    return kind is Compression.NONE
+
+
+def _indexed(fd: int, what: str) -> Spool:
+    """A spool of the plain archive in `fd`, which becomes its own."""
+    try:
+        return Spool(fd=fd, entries=list(iter_entries(fd, os.fstat(fd).st_size, what=what)))
+    except BaseException:
+        os.close(fd)
         raise
 
 

@@ -53,12 +53,11 @@ def endpoints_for(reference: ImageReference, registries: Sequence[RegistryConfig
     config = config_for(reference, registries)
     found = [_mirror(reference, mirror, registries) for mirror in config.mirrors]
     host = _DOCKER_HUB_API if reference.registry == DEFAULT_REGISTRY else reference.registry
-    is_configured = any(registry is config for registry in registries)
     found.append(
         Endpoint(
             host=host,
             repository=reference.repository,
-            is_plain_http=_is_plain_http(host, config, is_configured),
+            is_plain_http=_is_plain_http(host, config),
             config=config,
         )
     )
@@ -75,12 +74,14 @@ def _mirror(reference: ImageReference, mirror: str, registries: Sequence[Registr
         (registry for registry in registries if registry.host.strip("/") in (host, address.strip("/"))), None
     )
     config = named or RegistryConfig(host=host)
-    plain = scheme == "http" if has_scheme else _is_plain_http(host, config, named is not None)
+    plain = scheme == "http" if has_scheme else _is_plain_http(host, config)
     return Endpoint(host=host, repository=repository, is_plain_http=plain, config=config, is_mirror=True)
 
 
-def _is_plain_http(host: str, config: RegistryConfig, is_configured: bool) -> bool:
-    return config.transport == "http" if is_configured else is_loopback(host)
+def _is_plain_http(host: str, config: RegistryConfig) -> bool:
+    if config.transport is None:
+        return is_loopback(host) and not (config.ca_file or config.skip_verify)
+    return config.transport == "http"
 
 
 def is_loopback(host: str) -> bool:

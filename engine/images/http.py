@@ -184,9 +184,11 @@ class HttpClient:
         options: dict[str, Any] = {"maxsize": _CONNECTIONS, "ssl_context": context}
         if proxy is None:
             return urllib3.PoolManager(**options)
-        headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else None
         return urllib3.ProxyManager(
-            f"{proxy.scheme}://{proxy.address}", proxy_headers=headers, proxy_ssl_context=context, **options
+            f"{proxy.scheme}://{proxy.address}",
+            proxy_headers=proxy.headers,
+            proxy_ssl_context=context,
+            **options,
         )
 
 

@@ -96,8 +96,9 @@ def _open(
     for piece in iter_decompressed(source, limit_bytes=limit_bytes, what="the archive"):
         plain.write(piece)
     plain.seek(0)
-    with _translated():
-        return _Archive(stack.enter_context(tarfile.open(fileobj=plain, mode="r:")))
+    what = _name_of(source)
+    with _translated(what):
+        return _Archive(stack.enter_context(tarfile.open(fileobj=plain, mode="r:")), what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,26 +115,30 @@ class _Directory:
 @dataclass(slots=True)
 class _Archive:
     tar: tarfile.TarFile
+    what: str
     by_name: dict[str, tarfile.TarInfo] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        with _translated():
+        with _translated(self.what):
             self.by_name = {member.name.removeprefix("./"): member for member in self.tar.getmembers()}
 
     def find(self, name: str) -> IO[bytes] | None:
         member = self.by_name.get(name)
         if member is None:
             return None
-        with _translated():
+        with _translated(self.what):
             return self.tar.extractfile(member)
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, ValueError, KeyError, EOFError, RecursionError) as error:
-        raise ImageError(f"the archive cannot be read: {error}") from error
+        raise ImageError(
+            f"{what} cannot be read as an archive of images: {error}",
+            hint="give what `docker save`, `podman save` or skopeo wrote; `boxlite import` takes the tar of a file system",
+        ) from error
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from engine.errors import ImageError
 from engine.images.manifest import Descriptor
@@ -17,7 +17,7 @@ _CHUNK_BYTES = 1 << 20
 class PartialBlob:
     """The file that `blob` grows in. `held_bytes` is how much of it is there."""
 
-    def __init__(self, blob: Descriptor, file: BinaryIO) -> None:
+    def __init__(self, blob: Descriptor, file: FileIO) -> None:
         self._blob = blob
         self._file = file
         self._digest = hashlib.new(blob.digest.partition(":")[0])
@@ -42,7 +42,9 @@ class PartialBlob:
         if self.held_bytes > self._blob.size_bytes:
             raise ImageError(f"{what} is longer than the {self._blob.size_bytes} bytes its manifest says")
         self._digest.update(piece)
-        self._file.write(piece)
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
     @property
     def is_complete(self) -> bool:
@@ -61,7 +63,7 @@ class PartialBlob:
 @contextlib.contextmanager
 def open_partial(blob: Descriptor, path: Path) -> Iterator[PartialBlob]:
     """Go on with the blob in `path`. The file stays, unless what is in it turns out to be wrong."""
-    with path.open("a+b") as file:
+    with path.open("a+b", buffering=0) as file:  # what was appended is there for others to read
         try:
             yield PartialBlob(blob, file)
         except ImageError:

@@ -13,6 +13,7 @@ _ARCHITECTURES = {
     "i386": ("386", ""), "i686": ("386", ""), "armv7l": ("arm", "v7"), "armhf": ("arm", "v7"), "armel": ("arm", "v6"), "arm": ("arm", "v7"),
     "armv6l": ("arm", "v6"),
 }  # fmt: skip
+_SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 _DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7"}
 _UNKNOWN = "unknown"
@@ -27,14 +28,14 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Read `OS/ARCH[/VARIANT]`, or `ARCH` alone. Raises InvalidArgumentError."""
+        """Read `OS/ARCH[/VARIANT]`, or one of the first two alone. Raises InvalidArgumentError."""
         parts = text.split("/")
         if not 1 <= len(parts) <= 3 or not all(_WORD.fullmatch(part) for part in parts):
             raise InvalidArgumentError(
                 f"invalid platform {text!r}", hint="write it as OS/ARCH[/VARIANT], for example linux/arm64"
             )
         if len(parts) == 1:
-            parts = ["linux", *parts]
+            parts = [parts[0], cls.of_host().architecture] if text.lower() in _SYSTEMS else ["linux", *parts]
         architecture, variant = _normal(parts[1], parts[2] if len(parts) == 3 else "")
         return cls(os=parts[0].lower(), architecture=architecture, variant=variant)
 

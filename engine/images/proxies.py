@@ -27,6 +27,11 @@ class Proxy:
     authorization: str = ""
 
     @property
+    def headers(self) -> dict[str, str]:
+        """What it is told with each request to it."""
+        return {"Proxy-Authorization": self.authorization} if self.authorization else {}
+
+    @property
     def address(self) -> str:
         """For messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -46,6 +46,8 @@ class ImageReference:
         """
         if _BARE_ID.fullmatch(text):
             raise _invalid(text, "64 hexadecimal digits are an image's id, not a name")
+        if "://" in text:
+            raise _invalid(text, "a name has no scheme in front of its host")
         name, tag, digest = _split(text)
         registry, path = split_registry(name)
         if not _HOST.fullmatch(registry):

@@ -29,7 +29,7 @@ _GZIP_WINDOW = 31
 _INTERRUPTIONS_WITHOUT_PROGRESS = 4
 
 Report = Callable[[int], None]
-"""Called with how many bytes of the blob are there so far."""
+"""Called with how many bytes of the blob are there so far; with less than before when it is begun anew."""
 
 
 class RegistryClient:
@@ -128,12 +128,15 @@ class RegistryClient:
     def _fetch_some(self, blob: Descriptor, part: Path, report: Report, what: str) -> bool:
         """One request's worth; True when the blob is whole, False when the transfer broke off."""
         with open_partial(blob, part) as partial:
+            if partial.held_bytes:
+                report(partial.held_bytes)
             if not partial.is_complete or not blob.size_bytes:
                 headers = {"Range": f"bytes={partial.held_bytes}-"} if partial.held_bytes else {}
                 url = f"{self.endpoint.base_url}/blobs/{blob.digest}"
                 with self._send(url, headers=headers) as response:
                     if response.status == 416 or not self._goes_on(response, partial.held_bytes, blob, what):
                         partial.restart()
+                        report(0)
                     if response.status == 416 or not self._copy(response, partial, report, what):
                         return False
             partial.check(what)
@@ -218,7 +221,16 @@ class RegistryClient:
             f"{registry} answered {status} {response.reason or ''}".rstrip()
             + f", {doing}"
             + (f": {said}" if said else ""),
-            hint="try again later" if status >= 500 else None,
+            hint="try again later" if status >= 500 else self._hint_at_tls(status),
+        )
+
+    def _hint_at_tls(self, status: int) -> str | None:
+        """For the way in which servers with TLS (Go's, nginx, Apache) answer a request without."""
+        if status != 400 or not self.endpoint.is_plain_http:
+            return None
+        return (
+            'it was asked by plain http: if it speaks TLS, say so with "transport": "https" in the configuration, '
+            'and give its authority with "ca_file"'
         )
 
     def _read_up_to(self, response: Response, limit_bytes: int, what: str) -> bytes:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -110,27 +110,27 @@ class ImageStore:
         name: ImageReference | None,
         repository: str,
         source_digest: str | None = None,
+        after: Callable[[], Awaitable[None]] | None = None,
     ) -> Image:
-        """Record an image whose blobs are all in the store, and let `name` mean it."""
+        """Record an image whose blobs are all in the store, and let `name` mean it; nothing of it when `after`, for which
+        everything is made ready, raises."""
         manifest, document, size = await asyncio.to_thread(self._read, manifest_digest)
-        now = utc_now()
-        row = ImageRow(
-            manifest_digest=manifest_digest,
-            config_digest=manifest.config.digest,
-            source_digest=source_digest or manifest_digest,
-            repository=repository,
-            size_bytes=size,
-            pulled_at=now,
-            used_at=now,
-        )
         async with self._db() as db:
-            await db.put(row, name=str(name) if name else None)
-            row = next(
-                one
-                for one in await db.find_by_digest(manifest_digest)
-                if one.manifest_digest == manifest_digest
+            if after is not None:
+                await after()
+            now = utc_now()
+            row = ImageRow(
+                manifest_digest=manifest_digest,
+                config_digest=manifest.config.digest,
+                source_digest=source_digest or manifest_digest,
+                repository=repository,
+                size_bytes=size,
+                pulled_at=now,
+                used_at=now,
             )
-        await self._write_index()
+            await db.put(row, name=str(name) if name else None)
+            rows = await self._write_index(db)
+        row = next(one for one in rows if one.manifest_digest == manifest_digest)
         return _image(row, str(name) if name else _digest_name(row), manifest, document)
 
     async def tag(self, source: str, target: str) -> Image:
@@ -141,7 +141,7 @@ class ImageStore:
         row, _, _ = await self._get_row(source)
         async with self._db() as db:
             await db.name(str(reference), row.manifest_digest)
-        await self._write_index()
+            await self._write_index(db)
         return await self.get(str(reference))
 
     async def remove(
@@ -174,7 +174,7 @@ class ImageStore:
                 await db.unname(name)
             if is_last:
                 await db.delete(row.manifest_digest)
-        await self._write_index()
+            await self._write_index(db)
         freed = await self.sweep() if is_last else 0
         return Removal(
             untagged=untagged, deleted=(row.manifest_digest,) if is_last else (), freed_bytes=freed
@@ -191,8 +191,9 @@ class ImageStore:
             sizes = await asyncio.to_thread(freed_by, self._layout, rows, gone)
             for row in () if dry_run else gone:
                 await db.delete(row.manifest_digest)
+            if gone and not dry_run:
+                await self._write_index(db)
         if gone and not dry_run:
-            await self._write_index()
             await self.sweep()
         return [Pruned(row=row, size_bytes=size) for row, size in zip(gone, sizes, strict=True)]
 
@@ -282,14 +283,15 @@ class ImageStore:
         layers = {layer.digest: layer.size_bytes for layer in manifest.layers}
         return manifest, document, len(data) + manifest.config.size_bytes + sum(layers.values())
 
-    async def _write_index(self) -> None:
-        """Write index.json anew from the record, one writer at a time."""
+    async def _write_index(self, db: ImagesDb) -> list[ImageRow]:
+        """Write index.json anew from the record, one writer at a time; the images it names."""
         async with hold_lock(self._layout.locks_dir / "index.lock"):
-            rows = await self.rows()
+            rows = await db.rows()
             try:
                 await asyncio.to_thread(self._write_index_now, rows)
             except OSError as error:
                 raise storage_error(error, "writing the image index") from error
+        return rows
 
     def _write_index_now(self, rows: list[ImageRow]) -> None:
         manifests = []

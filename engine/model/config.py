@@ -17,10 +17,11 @@ class Accel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryConfig:
-    """How one registry host is reached. `host` may carry a port and a path (`ghcr.io/myorg`)."""
+    """How one registry host is reached. `host` may carry a port and a path (`ghcr.io/myorg`). `transport` None: https, and
+    http on this machine, unless `ca_file` or `skip_verify` says that there is TLS."""
 
     host: str
-    transport: Literal["https", "http"] = "https"
+    transport: Literal["https", "http"] | None = None
     skip_verify: bool = False
     search: bool = False
     ca_file: str | None = None

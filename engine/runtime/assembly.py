@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
 
 from engine.disks.base import base_key, ensure_base
+from engine.disks.growing import GrowingFile
 from engine.disks.release import CAP_BYTES, remove_idle_bases, using_bases
-from engine.errors import BoxliteError
+from engine.images.arrivals import Growth
 from engine.images.platforms import Platform
 from engine.model import Image, RootfsDisk
 from engine.progress import Progress
@@ -19,7 +19,7 @@ UNTOLD_S = 1.0
 
 
 class Assembly:
-    """Makes the base of an image that is being pulled, each layer from when it is here: `engine.images.arrivals`.
+    """Makes the base of an image that is being pulled, each layer while it comes in: `engine.images.arrivals`.
 
     An image whose disk cannot be made is not put on record, and the error says why. One for another platform than the
     host's is only fetched.
@@ -29,8 +29,12 @@ class Assembly:
         self._context = context
         self._size_gb = size_gb
         self._name = ""
-        self._ready: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._growing: defaultdict[str, GrowingFile] = defaultdict(GrowingFile)
         self._making: asyncio.Task[RootfsDisk] | None = None
+
+    def prepare(self) -> None:
+        """Load what makes disks while the network is waited for."""
+        import engine.disks.build  # noqa: F401
 
     def begin(self, image: Image) -> None:
         self._name = image.reference
@@ -38,8 +42,11 @@ class Assembly:
         if Platform.of_host().rank(its) is not None:
             self._making = asyncio.create_task(self._make(image))
 
+    def coming(self, digest: str) -> Growth:
+        return self._growing[digest].grow
+
     def arrived(self, digest: str) -> None:
-        self._ready[digest].set()
+        self._growing[digest].finish()
 
     async def finish(self) -> None:
         if self._making is None:
@@ -52,8 +59,9 @@ class Assembly:
     async def abandon(self) -> None:
         if self._making is not None:
             self._making.cancel()
-            with contextlib.suppress(asyncio.CancelledError, BoxliteError):
-                await self._making
+            await asyncio.wait((self._making,))
+            if not self._making.cancelled():
+                self._making.exception()  # looked at: what made the pull fail is told already
 
     async def _make(self, image: Image) -> RootfsDisk:
         layout = self._context.layout
@@ -64,7 +72,7 @@ class Assembly:
                 image,
                 size_gb=self._size_gb,
                 config=self._context.config,
-                ready=self._ready,
+                growing=self._growing,
             )
         if is_new:
             await remove_idle_bases(layout, self._context.store, above_bytes=CAP_BYTES)

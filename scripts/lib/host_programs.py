@@ -72,6 +72,11 @@ def test_programs() -> tuple[Program, ...]:
         ),
         Program(name="skopeo", purpose="copies images", packages=dict.fromkeys(System, "skopeo")),
         Program(
+            name="umoci",
+            purpose="unpacks images, to be compared with",
+            packages=dict.fromkeys((DEBIAN, FEDORA), "umoci"),
+        ),
+        Program(
             name="tmux", purpose="is the terminal tests type into", packages=dict.fromkeys(System, "tmux")
         ),
         Program(name="zsh", purpose="completes words in a test", packages=dict.fromkeys(System, "zsh")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -13,14 +14,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.framework.certificates import Certificate
+
 _CHUNK_BYTES = 1 << 16
 
 
 class ForwardProxy:
     """`asked` has a line for every request that came: `CONNECT 127.0.0.1:5000`, `GET http://…`. With `credentials`
-    (`user:password`) it serves nobody else."""
+    (`user:password`) it serves nobody else; with `certificate` it is reached by TLS."""
 
-    def __init__(self, credentials: str | None = None) -> None:
+    def __init__(self, credentials: str | None = None, certificate: Certificate | None = None) -> None:
         self.asked: list[str] = []
         proxy = self
         wanted = credentials and "Basic " + base64.b64encode(credentials.encode()).decode()
@@ -78,6 +81,12 @@ class ForwardProxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.certificate, certificate.key)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -107,5 +116,13 @@ def proxy() -> Iterator[ForwardProxy]:
 def asking_proxy() -> Iterator[ForwardProxy]:
     """One that wants to know who asks: `ann:p%20ss` in a URL."""
     running = ForwardProxy("ann:p ss")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def tls_proxy(certificate: Certificate) -> Iterator[ForwardProxy]:
+    """One that is reached by TLS, with the registries' own certificate."""
+    running = ForwardProxy(certificate=certificate)
     yield running
     running.stop()

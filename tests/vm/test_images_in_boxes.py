@@ -26,8 +26,14 @@ from tests.framework.tree_model import MTIME, Listing, differences, entries_of, 
 AT_ONCE = 2
 MADE_BY_THE_BOX = (bare_python.PLACE, *(name.decode() for name in tree_lister.MOUNT_POINTS))
 MOUNTED_FILES = (b"etc/hosts", b"etc/hostname", b"etc/resolv.conf")
-UNPACKED_TOO = ("oci-gzip", "names-not-utf-8", "hard-links", "hard-link-whose-target-is-replaced", "whiteout", "kinds-replaced",
-                "modes-and-owners", "xattrs", "devices")  # fmt: skip
+NOT_BY_UMOCI = {
+    "oci-zstd": "knows no zstd",
+    "docker-schema-2": "knows no Docker manifests",
+    "sparse-gnu": "knows no entries of type S",
+    "xattr-that-is-empty": "leaves it out: to Go's tar a pax record without a value takes one back",
+    "file-of-8-gib": "writes all the zeros, for minutes",
+}
+"""What umoci 0.4.7 does otherwise than the definition, or not at all."""
 LIST = bare_python.command(bare_python.LISTER, "/", *MADE_BY_THE_BOX)
 
 
@@ -145,7 +151,7 @@ def in_a_box(listing: Listing) -> Listing:
     return {**tree, b"etc": (*old[:MTIME], None, *old[MTIME + 1 :])}
 
 
-@pytest.mark.parametrize("name", UNPACKED_TOO)
+@pytest.mark.parametrize("name", [name for name in case_names() if name not in NOT_BY_UMOCI])
 def test_tree_in_the_box_is_what_umoci_unpacks(lab: Lab, name: str, tmp_path: Path) -> None:
     umoci = shutil.which("umoci")
     if umoci is None or os.geteuid() != 0:
@@ -159,7 +165,16 @@ def test_tree_in_the_box_is_what_umoci_unpacks(lab: Lab, name: str, tmp_path: Pa
     unpacked = tree_lister.list_tree(
         os.fsencode(tmp_path / "bundle" / "rootfs"), (os.fsencode(bare_python.PLACE),)
     )
-    assert differences(lab.listing(name), in_a_box(normal(unpacked))) == []
+    assert differences(lab.listing(name), in_a_box(timeless(normal(unpacked), lab.cases[name]))) == []
+
+
+def timeless(listing: Listing, case: Case) -> Listing:
+    """The same, but with any time for directories that no layer describes: umoci makes them now."""
+    undescribed = {path for path, row in expected(case.layers, case.huge).items() if row[MTIME] is None}
+    return {
+        path: (*row[:MTIME], None, *row[MTIME + 1 :]) if path in undescribed else row
+        for path, row in listing.items()
+    }
 
 
 def write_layout(path: Path, image: BuiltImage) -> None:
@@ -247,13 +262,14 @@ def test_file_capability_lets_a_user_ping(lab: Lab, tmp_path: Path, busybox: byt
     ]
     image = build_image([tools], config={"User": "1000:1000", "Cmd": ["none"]})
     name = load(lab.boxlite, tmp_path, "localhost/ping:1", image)
-    # Without this range only a raw socket will do, which needs the capability.
-    done = run(lab.boxlite, name, "/bin/busybox", "cat", "/proc/sys/net/ipv4/ping_group_range")
-    for_nobody = done.stdout.split() == [b"1", b"0"]
-    done = run(lab.boxlite, name, "/cap/ping", "-c", "1", "127.0.0.1")
-    assert done.returncode == 0 and b"1 packets received" in done.stdout, done.stderr.decode()
-    done = run(lab.boxlite, name, "/plain/ping", "-c", "1", "127.0.0.1")
-    assert (done.returncode != 0) is for_nobody
+    script = """
+        for ping in cap plain; do /$ping/ping -c 1 127.0.0.1 && echo "$ping works"; done
+        echo for $(/bin/busybox cat /proc/sys/net/ipv4/ping_group_range)
+    """
+    done = run(lab.boxlite, name, "/bin/busybox", "sh", "-c", script)
+    assert b"1 packets received" in done.stdout and b"cap works" in done.stdout, done.stderr.decode()
+    # With an empty range only a raw socket will do, which needs the capability.
+    assert (b"plain works" not in done.stdout) is (b"for 1 0" in done.stdout)
 
 
 def test_base_of_a_root_file_system_goes_with_a_box_that_removes_itself(lab: Lab, tmp_path: Path) -> None:

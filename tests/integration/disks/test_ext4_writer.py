@@ -16,6 +16,7 @@ from engine.disks.ext4_records import directory_block_count, directory_blocks
 from engine.disks.qcow2 import is_overlay_of, write_empty_overlay
 from engine.errors import UnsupportedError
 from engine.layout import Layout
+from tests.framework.disks import disk_of
 from tests.framework.ext4 import Ext4Image
 from tests.framework.image_builder import Entry, build_image, file, folder, hardlink
 from tests.framework.stored import store_image
@@ -23,13 +24,6 @@ from tests.framework.stored import store_image
 WRITTEN_BYTES = 40 << 20
 """Tables, journal and a little content; behind it is a hole."""
 ACL_USER_OBJ, ACL_USER, ACL_GROUP_OBJ, ACL_MASK, ACL_OTHER, NOBODY = 1, 2, 4, 16, 32, 0xFFFFFFFF
-
-
-async def disk_of(layout: Layout, *layers: list[Entry] | bytes) -> Ext4Image:
-    image = await store_image(layout, build_image(layers, compression="none"))
-    found = Ext4Image((await ensure_base(layout, image, size_gb=1)).base_path)
-    found.check()
-    return found
 
 
 def access_list(*entries: tuple[int, int, int]) -> bytes:
@@ -158,8 +152,8 @@ def fill(root: Path) -> None:
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(root / "d" / "socket"))
     with (root / "d" / "holes").open("wb") as out:
-        out.truncate(300 << 20)
-        for place in (1 << 20, 200 << 20):
+        out.truncate(80 << 20)
+        for place in (1 << 20, 50 << 20):
             out.seek(place)
             out.write(b"middle")
     try:

@@ -198,7 +198,7 @@ CONFIG = json.dumps(
     {"os": "linux", "architecture": HOST, "rootfs": {"type": "layers", "diff_ids": ["sha256:" + "0" * 64]}}
 ).encode()
 HOSTILE = {
-    "no archive": (io.BytesIO(b"text" * 500), "cannot be read"),
+    "no archive": (io.BytesIO(b"text" * 500), "cannot be read as an archive of images"),
     "a root file system": (io.BytesIO(ROOTFS), "neither index.json nor manifest.json"),
     "index that is no JSON": (archive_of(**{"index.json": b"{"}), "not valid JSON"),
     "index of another version": (archive_of(**{"index.json": b'{"schemaVersion":7}'}), "schemaVersion"),

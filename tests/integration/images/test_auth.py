@@ -121,7 +121,9 @@ async def test_broken_helper_is_named_when_the_registry_then_refuses(
 async def test_unknown_authority_is_refused_and_skip_verify_accepts_it(
     layout: Layout, guarded: RunningRegistry, certificate: Certificate
 ) -> None:
-    strict = config_for(guarded, certificate, ca_file=None, username=USER, password=PASSWORD)
+    strict = config_for(
+        guarded, certificate, ca_file=None, transport="https", username=USER, password=PASSWORD
+    )
     with pytest.raises(NetworkError, match="certificate verify failed") as caught:
         await pull(layout, strict, f"{guarded.host}/team/app:v1")
     assert "ca_file" in (caught.value.hint or "")
@@ -136,7 +138,7 @@ async def test_https_to_a_plain_registry_says_that_it_is_plain(
     layout: Layout, registry: RunningRegistry
 ) -> None:
     reference = registry.push("plain", "v1", IMAGE)
-    config = RuntimeConfig(image_registries=(RegistryConfig(host=registry.host),))
+    config = RuntimeConfig(image_registries=(RegistryConfig(host=registry.host, transport="https"),))
     with pytest.raises(NetworkError) as caught:
         await pull(layout, config, reference)
     assert '"transport": "http"' in (caught.value.hint or "")

@@ -11,10 +11,10 @@ from engine.model import RuntimeConfig
 from tests.framework.certificates import Certificate
 from tests.framework.guarded import IMAGE, PASSWORD, USER, config_for
 from tests.framework.image_builder import build_image, file
-from tests.framework.proxy import ForwardProxy, asking_proxy, proxy
+from tests.framework.proxy import ForwardProxy, asking_proxy, proxy, tls_proxy
 from tests.framework.registry import RunningRegistry, free_port
 
-__all__ = ["asking_proxy", "proxy"]
+__all__ = ["asking_proxy", "proxy", "tls_proxy"]
 
 PLAIN = build_image([[file("a", b"plain")]])
 
@@ -35,6 +35,25 @@ async def test_https_registry_is_reached_through_a_tunnel(
     assert set(proxy.asked) == {f"CONNECT {reference.partition('/')[0]}"}
 
 
+async def test_https_registry_is_reached_through_a_proxy_that_is_reached_by_tls(
+    layout: Layout, team: tuple[str, RuntimeConfig], tls_proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"https://{tls_proxy.host}")
+    reference, config = team
+    assert (await pull(layout, config, reference)).manifest_digest == IMAGE.digest
+    assert set(tls_proxy.asked) == {f"CONNECT {reference.partition('/')[0]}"}
+
+
+async def test_proxy_whose_authority_is_unknown_is_named(
+    layout: Layout, registry: RunningRegistry, tls_proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = registry.push("proxied", "v1", PLAIN)
+    monkeypatch.setenv("HTTP_PROXY", f"https://{tls_proxy.host}")
+    with pytest.raises(NetworkError, match=f"proxy {tls_proxy.host}.*certificate verify failed"):
+        await pull(layout, RuntimeConfig(), reference)
+    assert tls_proxy.asked == []
+
+
 async def test_unknown_authority_is_refused_behind_a_proxy_too(
     layout: Layout,
     guarded: RunningRegistry,
@@ -43,7 +62,7 @@ async def test_unknown_authority_is_refused_behind_a_proxy_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
-    strict = config_for(guarded, certificate, ca_file=None)
+    strict = config_for(guarded, certificate, ca_file=None, transport="https")
     with pytest.raises(NetworkError, match="certificate verify failed"):
         await pull(layout, strict, f"{guarded.host}/team/app:v1")
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,39 @@ async def test_pull_of_a_short_name_tries_the_searched_registries_in_order(
     assert await pull(layout, config, "short:v1", policy=PullPolicy.MISSING) == image
     with pytest.raises(ImageNotFoundError, match="found on none of 2 registries"):
         await pull(layout, config, "missing:v1")
+
+
+async def test_registry_on_this_machine_is_asked_by_http_unless_something_speaks_of_tls(
+    layout: Layout, registry: RunningRegistry
+) -> None:
+    registry.push("here", "v1", build_image([[file("a", b"here")]]))
+    searched = RegistryConfig(host=registry.host, search=True)
+    image = await pull(layout, RuntimeConfig(image_registries=(searched,)), "here:v1")
+    assert image.reference == f"{registry.host}/here:v1"
+    for changes in ({"transport": "https"}, {"skip_verify": True}):
+        config = RuntimeConfig(image_registries=(replace(searched, **changes),))  # type: ignore[arg-type]
+        with pytest.raises(NetworkError, match="WRONG_VERSION_NUMBER"):
+            await pull(layout, config, "here:v1")
+
+
+async def test_registry_with_tls_that_is_asked_without_is_told_of(
+    layout: Layout, guarded: RunningRegistry
+) -> None:
+    with pytest.raises(NetworkError, match="answered 400") as caught:
+        await pull(layout, CONFIG, f"{guarded.host}/team/app:v1")
+    assert '"transport": "https"' in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "platform"),
+    [
+        ("arm64", "linux/arm64"),
+        ("windows", f"windows/{Platform.of_host().architecture}"),
+        ("linux/arm/v6", "linux/arm/v6"),
+    ],
+)
+def test_platform_may_be_said_in_part(text: str, platform: str) -> None:
+    assert str(Platform.parse(text)) == platform
 
 
 async def test_pull_with_a_mirror_uses_it_and_falls_back(layout: Layout, registry: RunningRegistry) -> None:

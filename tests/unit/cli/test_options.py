@@ -12,7 +12,7 @@ import typer
 from boxlite_cli.command import as_command
 from boxlite_cli.exec_options import build_exec_spec
 from boxlite_cli.option_groups import BoxOptions
-from boxlite_cli.options import build_box_spec, pull_policy
+from boxlite_cli.options import build_box_spec
 from boxlite_cli.process_options import EnvironmentOptions, TerminalOptions
 from engine.errors import InvalidArgumentError
 from engine.model import (
@@ -21,7 +21,6 @@ from engine.model import (
     HealthCheck,
     NetworkMode,
     PortSpec,
-    PullPolicy,
     RestartKind,
     Ulimit,
     VolumeKind,
@@ -282,12 +281,6 @@ def test_exec_spec_carries_its_options() -> None:
     assert spec == ExecSpec(
         argv=("ls", "-d", "--all"), env=(("A", "1"),), working_dir="/", user="root", stdin=True
     )
-
-
-def test_pull_policy_words() -> None:
-    assert pull_policy("Always") is PullPolicy.ALWAYS
-    with pytest.raises(InvalidArgumentError, match="pull is always"):
-        pull_policy("sometimes")
 
 
 def test_spec_exposed_ports_are_published_with_publish_all_only() -> None:

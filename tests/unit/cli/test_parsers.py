@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from boxlite_cli import parsers
 from engine.errors import InvalidArgumentError
-from engine.model import Protocol, RestartKind
+from engine.model import Protocol, PullPolicy, RestartKind
 
 ports = st.integers(1, 65535)
 
@@ -197,3 +197,9 @@ def test_cpus_are_whole_and_capped() -> None:
     for wrong in ("0", "-1", "many", "nan", "inf"):
         with pytest.raises(InvalidArgumentError):
             parsers.parse_cpus(wrong)
+
+
+def test_pull_policy_words() -> None:
+    assert parsers.parse_pull_policy("Always") is PullPolicy.ALWAYS
+    with pytest.raises(InvalidArgumentError, match="pull is always"):
+        parsers.parse_pull_policy("sometimes")

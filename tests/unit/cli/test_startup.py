@@ -78,3 +78,10 @@ def test_startup_that_is_interrupted_ends_without_a_word(tmp_path: Path) -> None
             was_caught = caught
         process.communicate()
     raise AssertionError("the program was always too fast")
+
+
+def test_startup_of_a_pull_loads_no_options_of_boxes() -> None:
+    loaded = loaded_by(
+        "import boxlite_cli.app, boxlite_cli.commands.pull, engine.images.registry, engine.disks.build"
+    )
+    assert not loaded & (HEAVY | {"boxlite_cli.option_groups"})
