@@ -45,9 +45,8 @@ def create(
                 f"secret {secret.name}: a value that is typed or piped in is kept nowhere, so `boxlite start` would not have it",
                 hint="say where it can be fetched at each start: env=VARIABLE, file=PATH or command=LINE; or use `boxlite run`",
             )
-    return run_async(
-        _create(settings, options.identity, spec, parse_pull_policy(options.image.pull), result.open())
-    )
+    pull = parse_pull_policy(options.image.pull)
+    return run_async(_create(settings, options.identity, spec, pull, result.open()))
 
 
 async def _create(

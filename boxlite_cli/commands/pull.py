@@ -43,9 +43,8 @@ def pull(
     docker-daemon:NAME and containers-storage:NAME take it from a Docker or a Podman. Prints its full name and digest.
     """
     check_quiet(quiet, result.format_)
-    return run_async(
-        _pull(settings, image, quiet, platform, parse_pull_policy(policy, option="policy"), result.open())
-    )
+    asked = parse_pull_policy(policy, option="policy")
+    return run_async(_pull(settings, image, quiet, platform, asked, result.open()))
 
 
 async def _pull(
