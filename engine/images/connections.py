@@ -53,11 +53,12 @@ class Origin(NamedTuple):
         return self.authority.removesuffix(f":{self.port}") if is_usual else self.authority
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Kept:
     """A connection in use: to be given back, or dropped."""
 
     connection: http.client.HTTPConnection
+    socket: socket.socket
     _owner: Connections
     _way: tuple[Origin, Proxy | None]
 
@@ -65,6 +66,7 @@ class Kept:
         self._owner.give_back(self, self._way)
 
     def drop(self) -> None:
+        self._owner.forget(self)
         self.connection.close()
 
 
@@ -84,7 +86,8 @@ class Connections:
         self._lock = Lock()
         self._context: ssl.SSLContext | None = None
         self._idle: dict[tuple[Origin, Proxy | None], list[Kept]] = {}
-        self._is_closed = False
+        self._used: set[Kept] = set()
+        self._is_closed = self._is_aborted = False
 
     def close(self) -> None:
         """Close those that are idle; one that is given back later is closed then."""
@@ -102,20 +105,43 @@ class Connections:
                 idle = self._idle.get(way)
                 kept = idle.pop() if idle else None
             if kept is None:
-                return Kept(self._connect(origin, proxy), self, way)
-            if not _is_dropped(kept.connection):
-                return kept
-            kept.drop()
+                kept = self._new(origin, proxy)
+            elif _is_dropped(kept.connection):
+                kept.drop()
+                continue
+            with self._lock:
+                self._used.add(kept)
+                is_aborted = self._is_aborted
+            if is_aborted:
+                kept.drop()
+                raise HttpError("the request was given up")
+            return kept
 
     def give_back(self, kept: Kept, way: tuple[Origin, Proxy | None]) -> None:
         with self._lock:
+            self._used.discard(kept)
             idle = self._idle.setdefault(way, [])
             if not self._is_closed and len(idle) < _MAX_IDLE:
                 idle.append(kept)
                 return
         kept.drop()
 
-    def _connect(self, origin: Origin, proxy: Proxy | None) -> http.client.HTTPConnection:
+    def forget(self, kept: Kept) -> None:
+        with self._lock:
+            self._used.discard(kept)
+
+    def abort(self) -> None:
+        """Shut down those that are in use: who reads from one meets its end, or an OSError. There will be no others."""
+        with self._lock:
+            self._is_aborted = True
+            used = list(self._used)
+        for kept in used:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(
+                    kept.socket, socket.SHUT_RDWR
+                )  # below TLS, which another thread may be in
+
+    def _new(self, origin: Origin, proxy: Proxy | None) -> Kept:
         connection = http.client.HTTPConnection(origin.host, origin.port)
         connected = self._open_socket(origin, proxy)
         try:
@@ -128,7 +154,8 @@ class Connections:
             connected.close()
             raise
         connection.sock = connected
-        return connection
+        inner = connected if isinstance(connected, socket.socket) else connected.socket
+        return Kept(connection, inner, self, (origin, proxy))
 
     def _open_socket(self, origin: Origin, proxy: Proxy | None) -> socket.socket:
         """Connected to the proxy, or to the server where there is none."""

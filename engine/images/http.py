@@ -75,9 +75,9 @@ class Response:
         return piece
 
     def close(self) -> None:
-        if not self._raw.will_close:
+        if not self._raw.will_close and 0 < (self._raw.length or 0) <= _MAX_DRAINED_BYTES:
             with contextlib.suppress(*READ_ERRORS):
-                self._raw.read(_MAX_DRAINED_BYTES)  # its end, often
+                self._raw.read()
         if self._raw.isclosed() and not self._raw.will_close:
             self._kept.give_back()
         else:
@@ -112,6 +112,10 @@ class HttpClient:
     def close(self) -> None:
         """Let go of the connections nobody uses, and of each of the others when its answer is closed."""
         self._connections.close()
+
+    def abort(self) -> None:
+        """Break off every request, in whatever thread: it gets one of READ_ERRORS, or HttpError."""
+        self._connections.abort()
 
     def request(
         self,

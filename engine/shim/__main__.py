@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def main() -> int:
     os.umask(0o077)  # sockets and logs are for the person alone
-    os.set_inheritable(int(sys.argv[1]), False)  # a machine that has it, and outlives us, keeps our end from being seen
+    os.set_inheritable(
+        int(sys.argv[1]), False
+    )  # a machine that has it, and outlives us, keeps our end from being seen
     usual = start_usual_machine(sys.argv[2]) if sys.argv[2] else None  # before anything else is loaded
     gc.disable()  # until everything is loaded, which stays
     import asyncio
