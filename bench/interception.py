@@ -24,7 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from engine.net.interception.authority import generate_authority
 from engine.net.interception.interceptor import Interceptor
 from engine.net.secrets import SecretsGrant
-from tests.framework.web import LoopThread, TestAuthority, TestGateway, WebApplication, secret, serve_web
+from tests.framework.authority import TestAuthority
+from tests.framework.web import LoopThread, TestGateway, secret, serve_web
+from tests.framework.web_application import WebApplication
 
 NAMES = ("with.test", "without.test")
 

@@ -147,10 +147,35 @@ def in_qemu(home: Path, root: Path, directory: Path, port: int, megabytes: int) 
     return result_of(done.stdout)
 
 
-def run_ms(home: Path, *flags: str) -> float:
+def run_ms(home: Path, flags: Sequence[str], command: Sequence[str]) -> float:
     begun = time.perf_counter()
-    boxlite(home, "run", "--rm", *flags, "bench", "true")
+    boxlite(home, "run", "--rm", *flags, "bench", *command)
     return (time.perf_counter() - begun) * 1000
+
+
+def report_runs(home: Path, port: int, rounds: int) -> None:
+    """What a network costs a box that does next to nothing, beside none at all. `used`: the box opens one connection, so
+    that its network process is started too."""
+    connect = ("nc", "-z", "192.168.127.254", str(port))
+    cases: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+        "disabled": (("--network", "disabled"), ("true",)),
+        "network": ((), ("true",)),
+        "network, used": ((), connect),
+        "gateway": (("--allow-net", "nothing.example"), ("true",)),
+        "gateway, used": (("--allow-net", "nothing.example"), connect),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(rounds + 1):
+        order = list(cases)
+        for name in order[number % len(order) :] + order[: number % len(order)]:
+            spent = run_ms(home, *cases[name])
+            if number:
+                taken[name].append(spent)
+    nothing = statistics.median(taken["disabled"])
+    print(f"\n{'run --rm … true':24}{'ms':>8}{'more than without':>20}")
+    for name, values in taken.items():
+        median = statistics.median(values)
+        print(f"{name:24}{median:8.0f}{median - nothing:+20.0f}")
 
 
 @contextlib.contextmanager
@@ -178,6 +203,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--megabytes", type=int, default=64)
+    parser.add_argument(
+        "--run-rounds", type=int, default=11, help="rounds of `run`, after one that does not count"
+    )
     parser.add_argument("--skip-run", action="store_true", help="leave out the cost at `run`")
     options = parser.parse_args(arguments)
     alpine = Path(os.environ.get("BOXLITE_TEST_IMAGES", ROOT.parent / "shared" / "images")) / ALPINE_NAME
@@ -200,16 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     samples[name].append(measure())
             report(samples)
             if not options.skip_run:
-                flags = {"network": (), "disabled": ("--network", "disabled"), "gateway": ("--allow-net", "nothing.example")}  # fmt: skip
-                taken: dict[str, list[float]] = {name: [] for name in flags}
-                for number in range(options.rounds * 3 + 1):
-                    for name, words in flags.items():
-                        spent = run_ms(home, *words)
-                        if number:
-                            taken[name].append(spent)
-                print()
-                for name, values in taken.items():
-                    print(f"run --rm … true, {name:10} {statistics.median(values):8.0f} ms")
+                report_runs(home, server.port, options.run_rounds)
     return 0
 
 

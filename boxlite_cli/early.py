@@ -46,19 +46,11 @@ MACHINE_FLAGS = frozenset(
         "--cpus",
         "--memory",
         "-m",
-        "--network",
-        "--net",
         "--volume",
         "-v",
         "--mount",
         "--security",
         "--cold-boot",
-        "--allow-net",
-        "--deny-net",
-        "--host-access",
-        "--net-tx-kbps",
-        "--net-rx-kbps",
-        "--secret",
         "--home",
         "--config",
         "--help",
@@ -66,6 +58,12 @@ MACHINE_FLAGS = frozenset(
     ]
 )
 """Flags that ask for a machine of another kind, or for none."""
+RESTRICTING_FLAGS = frozenset(
+    ["--allow-net", "--deny-net", "--host-access", "--net-tx-kbps", "--net-rx-kbps", "--secret"]
+)
+"""Flags that ask for a machine whose network is restricted, whatever their value: `--host-access enabled` is a wrong guess."""
+NETWORK_FLAGS = frozenset(["--network", "--net"])
+OFF_WORDS = frozenset(["disabled", "none", "disable", "off", "false", "no", "0"])
 _spawned: list[tuple[int, socket.socket]] = []
 
 
@@ -77,9 +75,9 @@ def begin(arguments: Sequence[str]) -> None:
         return
     from engine.shim.spawn import spawn_shim
 
-    usual = command != "restart" and wants_usual_machine(words) and not is_configured(os.environ)
+    link = None if command == "restart" or is_configured(os.environ) else usual_link(words)
     try:
-        _spawned.append(spawn_shim(_absolute(home or _home()) if usual else ""))
+        _spawned.append(spawn_shim(_absolute(home or _home()), link) if link else spawn_shim())
     except OSError:
         return
 
@@ -99,21 +97,29 @@ def split_command(words: Iterator[str]) -> tuple[str | None, str | None]:
     return None, None
 
 
-def wants_usual_machine(words: Iterator[str]) -> bool:
-    """Do the options before the first positional argument leave the kind of machine alone?"""
+def usual_link(words: Iterator[str]) -> str | None:
+    """What connects the machine (engine.shim.usual), if the options before the first positional argument leave its kind alone
+    otherwise; None if they do not."""
+    from engine.shim.usual import CARD, NONE, PORT
+
+    restricted = disabled = False
     for word in words:
         if not word.startswith("-") or word in ("-", "--"):
-            return True
-        name, equals, _ = word.partition("=")
+            return NONE if disabled else PORT if restricted else CARD
+        name, equals, value = word.partition("=")
+        if name in NETWORK_FLAGS:
+            disabled = (value if equals else next(words, "")).lower() in OFF_WORDS
+            continue
+        restricted = restricted or name in RESTRICTING_FLAGS
         flags = [name] if word.startswith("--") else [f"-{letter}" for letter in word[1:]]
         for number, flag in enumerate(flags, start=1):
             if flag in MACHINE_FLAGS:
-                return False
+                return None
             if flag not in SWITCHES:
                 if number == len(flags) and not equals:
                     next(words, None)
                 break
-    return False
+    return None
 
 
 def is_configured(environment: Mapping[str, str]) -> bool:

@@ -20,7 +20,8 @@
     tmp/                      half-made things; anything here may be deleted when nobody holds its lock
     logs/boxlite.log
     jail/                     seccomp filters and other things a jail needs again, by content
-    usual-machine             the machine most boxes have: the next one gets a head start with it
+    usual-machine…            the machine most boxes have: the next one gets a head start with it; others for boxes with a
+                              restricted network, or none
     accel.json                accelerators found not to work, for this boot of the host
 """
 
@@ -120,6 +121,11 @@ class BoxLayout:
         return self.root / "connections"
 
     @property
+    def gvproxy_dir(self) -> Path:
+        """The sockets of gvproxy, where that is the box's network process."""
+        return self.root / "gvproxy"
+
+    @property
     def connections_log(self) -> Path:
         """What a restricted box tried to reach, one JSON object a line (engine.net.connectionlog)."""
         return self.connections_dir / "connections.log"
@@ -190,10 +196,6 @@ class Layout:
     @property
     def db_dir(self) -> Path:
         return self.home / "db"
-
-    @property
-    def usual_machine_path(self) -> Path:
-        return self.home / "usual-machine"
 
     @property
     def boxes_db(self) -> Path:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guest.netlink import Rtnetlink
+from guest.resets import ResetAmender
 from guest.wire.constants import (
     BOX_ADDRESS,
     BOX_ADDRESS6,
@@ -29,6 +30,11 @@ _SIOCSIFHWADDR = 0x8924
 _ARPHRD_ETHER = 1
 _IFREQ_HARDWARE = struct.Struct("16sH6s16x")
 """struct ifreq with a hardware address, netdevice(7)."""
+_RECEIVE_LIMITS = Path("/proc/sys/net/ipv4/tcp_rmem")
+_RECEIVE_BUFFERS = "4096 131072 262144"
+"""Smallest, first and largest buffer of a TCP connection (tcp(7), tcp_rmem): the largest is that small because the network
+process sends all that the window lets it, at once, whether there is room on the way or not. It is a host's thread away, so no
+long distance is slowed by that; for those the host's own windows count."""
 _GATEWAY_MAC = "52:54:00:b0:c5:fe"
 """Any will do: the network process at the other end takes every frame."""
 
@@ -61,6 +67,7 @@ class Interface:
     def __init__(self) -> None:
         self._name = _find_interface()
         self._link = Rtnetlink()
+        self._amender: ResetAmender | None = None
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def prepare(self) -> None:
@@ -71,7 +78,9 @@ class Interface:
             _switch_ipv6(
                 self._name, on=True
             )  # first: a link that comes up with the kernel's own habits asks for routers
+            _RECEIVE_LIMITS.write_text(_RECEIVE_BUFFERS)
             self._link.set_link(self._name, mtu=BOX_MTU)
+            self._amender = ResetAmender(self._name)
             self._add(self._name, _PREPARED)
             self._add6(self._name, _PREPARED)
 

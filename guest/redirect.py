@@ -12,31 +12,37 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import socket
 import struct
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from guest.bpf import (
+    ADD,
+    AND,
+    CALL,
+    EXIT,
+    JUMP,
+    JUMP_EQUAL,
+    JUMP_EQUAL_32,
+    JUMP_NOT_EQUAL_32,
+    LOAD_64,
+    LOAD_WORD,
+    MOVE,
+    MOVE_REGISTER,
+    STORE_WORD,
+    Code,
+    bpf,
+    load,
+)
 from guest.netlink import Rtnetlink
 
-_NR_BPF = {"x86_64": 321, "aarch64": 280}
-_MAP_CREATE, _MAP_UPDATE_ELEM, _PROG_LOAD, _LINK_CREATE = 0, 2, 5, 28
+_MAP_CREATE, _MAP_UPDATE_ELEM, _LINK_CREATE = 0, 2, 28
 _MAP_TYPE_SOCKMAP, _PROG_TYPE_SK_LOOKUP, _ATTACH_SK_LOOKUP = 15, 30, 36
-_LOG_BYTES = 65536
-
-_INSTRUCTION = struct.Struct("=BBhi")
-# Classes, sizes and operations (linux/bpf_common.h, linux/bpf.h).
-_LOAD_WORD, _STORE_WORD = 0x61, 0x63
-_MOVE, _MOVE_REGISTER, _AND, _ADD, _LOAD_64 = 0xB7, 0xBF, 0x57, 0x07, 0x18
-_JUMP, _JUMP_EQUAL_32, _JUMP_NOT_EQUAL_32, _CALL, _EXIT = 0x05, 0x16, 0x56, 0x85, 0x95
 _LOOKUP_ELEMENT, _SK_RELEASE, _SK_ASSIGN = 1, 86, 124
 _PSEUDO_MAP_FD = 1
 # Offsets in struct bpf_sk_lookup.
 _FAMILY, _PROTOCOL, _LOCAL_IP4, _LOCAL_IP6 = 8, 12, 40, 44
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Redirection:
@@ -51,17 +57,17 @@ class Redirection:
             if address6:
                 link.add_address("lo", f"{address6}/128")
                 link.add_local_default("lo", address6)
-        self._map = _bpf(_MAP_CREATE, struct.pack("=IIII", _MAP_TYPE_SOCKMAP, 4, 8, 4))
+        self._map = bpf(_MAP_CREATE, struct.pack("=IIII", _MAP_TYPE_SOCKMAP, 4, 8, 4))
         for index, chosen in enumerate(sockets):
             key, value = ctypes.c_uint32(index), ctypes.c_uint64(chosen.fileno())
-            _bpf(
+            bpf(
                 _MAP_UPDATE_ELEM,
                 struct.pack("=IIQQQ", self._map, 0, ctypes.addressof(key), ctypes.addressof(value), 0),
             )
-        self._program = _load(_program(self._map, address, address6))
+        self._program = load(_program(self._map, address, address6), _PROG_TYPE_SK_LOOKUP, _ATTACH_SK_LOOKUP)
         namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._link = _bpf(
+            self._link = bpf(
                 _LINK_CREATE, struct.pack("=IIII", self._program, namespace, _ATTACH_SK_LOOKUP, 0)
             )
         finally:
@@ -81,105 +87,44 @@ def _program(map_fd: int, address: str, address6: str) -> bytes:
     own = struct.unpack("=I", socket.inet_aton(address))[0]
     loopback_mask = struct.unpack("=I", b"\xff\0\0\0")[0]
     loopback = struct.unpack("=I", b"\x7f\0\0\0")[0]
-    code = _Code()
-    code.add(_MOVE_REGISTER, 6, 1)
-    code.add(_MOVE, 8, immediate=0)  # index of the socket
-    code.add(_LOAD_WORD, 2, 6, _FAMILY)
-    code.jump(_JUMP_EQUAL_32, 2, socket.AF_INET6, "ip6")
-    code.add(_LOAD_WORD, 2, 6, _LOCAL_IP4)
-    code.jump(_JUMP_EQUAL_32, 2, own, "pass")
-    code.add(_AND, 2, immediate=loopback_mask)
-    code.jump(_JUMP_EQUAL_32, 2, loopback, "pass")
-    code.jump(_JUMP, 0, 0, "choose")
+    code = Code()
+    code.add(MOVE_REGISTER, 6, 1)
+    code.add(MOVE, 8, immediate=0)  # index of the socket
+    code.add(LOAD_WORD, 2, 6, _FAMILY)
+    code.jump(JUMP_EQUAL_32, 2, socket.AF_INET6, "ip6")
+    code.add(LOAD_WORD, 2, 6, _LOCAL_IP4)
+    code.jump(JUMP_EQUAL_32, 2, own, "pass")
+    code.add(AND, 2, immediate=loopback_mask)
+    code.jump(JUMP_EQUAL_32, 2, loopback, "pass")
+    code.jump(JUMP, 0, 0, "choose")
     code.label("ip6")
-    code.add(_MOVE, 8, immediate=2)
+    code.add(MOVE, 8, immediate=2)
     for number, candidate in enumerate(word for word in ("::1", address6) if word):
         for index, word in enumerate(struct.unpack("=4I", socket.inet_pton(socket.AF_INET6, candidate))):
-            code.add(_LOAD_WORD, 2, 6, _LOCAL_IP6 + 4 * index)
-            code.jump(_JUMP_NOT_EQUAL_32, 2, word, f"other{number}")
-        code.jump(_JUMP, 0, 0, "pass")
+            code.add(LOAD_WORD, 2, 6, _LOCAL_IP6 + 4 * index)
+            code.jump(JUMP_NOT_EQUAL_32, 2, word, f"other{number}")
+        code.jump(JUMP, 0, 0, "pass")
         code.label(f"other{number}")
     code.label("choose")
-    code.add(_LOAD_WORD, 2, 6, _PROTOCOL)
-    code.jump(_JUMP_EQUAL_32, 2, socket.IPPROTO_TCP, "look")
-    code.add(_ADD, 8, immediate=1)
+    code.add(LOAD_WORD, 2, 6, _PROTOCOL)
+    code.jump(JUMP_EQUAL_32, 2, socket.IPPROTO_TCP, "look")
+    code.add(ADD, 8, immediate=1)
     code.label("look")
-    code.add(_STORE_WORD, 10, 8, -4)
-    code.add(_LOAD_64, 1, _PSEUDO_MAP_FD, immediate=map_fd)
+    code.add(STORE_WORD, 10, 8, -4)
+    code.add(LOAD_64, 1, _PSEUDO_MAP_FD, immediate=map_fd)
     code.add(0)
-    code.add(_MOVE_REGISTER, 2, 10)
-    code.add(_ADD, 2, immediate=-4)
-    code.add(_CALL, immediate=_LOOKUP_ELEMENT)
-    code.jump(0x15, 0, 0, "pass")  # no such socket
-    code.add(_MOVE_REGISTER, 7, 0)
-    code.add(_MOVE_REGISTER, 1, 6)
-    code.add(_MOVE_REGISTER, 2, 7)
-    code.add(_MOVE, 3, immediate=0)
-    code.add(_CALL, immediate=_SK_ASSIGN)
-    code.add(_MOVE_REGISTER, 1, 7)
-    code.add(_CALL, immediate=_SK_RELEASE)
+    code.add(MOVE_REGISTER, 2, 10)
+    code.add(ADD, 2, immediate=-4)
+    code.add(CALL, immediate=_LOOKUP_ELEMENT)
+    code.jump(JUMP_EQUAL, 0, 0, "pass")  # no such socket
+    code.add(MOVE_REGISTER, 7, 0)
+    code.add(MOVE_REGISTER, 1, 6)
+    code.add(MOVE_REGISTER, 2, 7)
+    code.add(MOVE, 3, immediate=0)
+    code.add(CALL, immediate=_SK_ASSIGN)
+    code.add(MOVE_REGISTER, 1, 7)
+    code.add(CALL, immediate=_SK_RELEASE)
     code.label("pass")
-    code.add(_MOVE, 0, immediate=1)
-    code.add(_EXIT)
+    code.add(MOVE, 0, immediate=1)
+    code.add(EXIT)
     return code.assemble()
-
-
-class _Code:
-    """Instructions with jumps to labels further on."""
-
-    def __init__(self) -> None:
-        self._instructions: list[tuple[int, int, int, int | str, int]] = []
-        self._labels: dict[str, int] = {}
-
-    def add(
-        self, operation: int, target: int = 0, source: int = 0, offset: int = 0, *, immediate: int = 0
-    ) -> None:
-        self._instructions.append((operation, target, source, offset, immediate))
-
-    def jump(self, operation: int, register: int, value: int, label: str) -> None:
-        self._instructions.append((operation, register, 0, label, value))
-
-    def label(self, name: str) -> None:
-        self._labels[name] = len(self._instructions)
-
-    def assemble(self) -> bytes:
-        code = b""
-        for index, (operation, target, source, offset, immediate) in enumerate(self._instructions):
-            distance = self._labels[offset] - index - 1 if isinstance(offset, str) else offset
-            registers = source << 4 | target if sys.byteorder == "little" else target << 4 | source
-            signed = immediate - (1 << 32) if immediate >= 1 << 31 else immediate
-            code += _INSTRUCTION.pack(operation, registers, distance, signed)
-        return code
-
-
-def _load(program: bytes) -> int:
-    code = ctypes.create_string_buffer(program, len(program))
-    license_name = ctypes.create_string_buffer(b"Apache-2.0")
-    log = ctypes.create_string_buffer(_LOG_BYTES)
-
-    def attributes(level: int) -> bytes:
-        return struct.pack(
-            "=IIQQIIQII16sII",
-            _PROG_TYPE_SK_LOOKUP, len(program) // _INSTRUCTION.size,
-            ctypes.addressof(code), ctypes.addressof(license_name),
-            level, _LOG_BYTES if level else 0, ctypes.addressof(log) if level else 0,
-            0, 0, b"boxlite", 0, _ATTACH_SK_LOOKUP,
-        )  # fmt: skip
-
-    try:
-        return _bpf(_PROG_LOAD, attributes(0))
-    except OSError:
-        try:
-            return _bpf(_PROG_LOAD, attributes(1))
-        except OSError as error:
-            said = log.value.decode(errors="replace").strip().splitlines()
-            raise OSError(error.errno, f"loading the redirection: {said[-1:]}") from error
-
-
-def _bpf(command: int, attributes: bytes) -> int:
-    buffer = ctypes.create_string_buffer(attributes, 128)
-    result = _libc.syscall(_NR_BPF[platform.machine()], command, ctypes.byref(buffer), len(attributes))
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"bpf command {command}: {os.strerror(number)}")
-    return int(result)

@@ -34,10 +34,13 @@ def find_resolvers(files: Sequence[Path] = FILES) -> Resolvers:
     return found[0] if found else Resolvers(stub=True)
 
 
-def resolver() -> str | None:
-    """The server to send a box's queries to: the first with an IPv4 address, else the first; None where there is none."""
-    servers = find_resolvers().servers
-    return next((server for server in servers if ":" not in server), next(iter(servers), None))
+def resolver_file(files: Sequence[Path] = FILES) -> str | None:
+    """The file that names the servers to send a box's queries to, the one that find_resolvers takes them from; None where
+    none names any."""
+    named = [path for path in files if path.is_file()]
+    found = {path: parse_resolv_conf(path.read_text(errors="replace")) for path in named}
+    chosen = next((path for path in named if not found[path].stub), next(iter(named), None))
+    return str(chosen) if chosen is not None and found[chosen].servers else None
 
 
 def parse_resolv_conf(text: str) -> Resolvers:

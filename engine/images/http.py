@@ -1,88 +1,74 @@
-"""HTTP as a registry's client needs it, over the standard library's: connections that are kept, proxies, redirects.
+"""HTTP as a registry's client needs it, over urllib3: connections that are kept, proxies, redirects.
 
-requests and urllib3 would do it too, at three times the cost of loading; and requests' reading of NO_PROXY is not that of
-docker and podman.
+requests would do it too, at more cost of loading; and its reading of NO_PROXY is not that of docker and podman.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from email.message import Message
+from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import IO, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from engine.images.connections import (
-    PORTS,
-    Connections,
-    HttpError,
-    Kept,
-    Origin,
-    ProxyFailedError,
-    TlsError,
-)
-from engine.images.proxies import Proxy, find_proxy
+import urllib3
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError, ProxyError, SSLError
 
-__all__ = [
-    "READ_ERRORS", "Body", "HttpClient", "HttpError", "ProxyFailedError", "Response", "TlsError",
-]  # fmt: skip
+from engine.images.proxies import Proxy, find_proxy
 
 _MAX_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_DRAINED_BYTES = 1 << 16
 _URL_CHARACTERS = "!#$%&'()*+,/:;=?@[]~"
+_PORTS = {"http": 80, "https": 443}
+_CONNECTIONS = 16
+urllib3.disable_warnings(InsecureRequestWarning)  # `skip_verify` is somebody's own wish
 
-READ_ERRORS = (http.client.HTTPException, OSError)
+READ_ERRORS = (HTTPError, OSError)
 """What reading a body may raise when the connection breaks."""
 
 Body = bytes | IO[bytes] | None
 
 
-class Headers:
-    """Those of an answer. What came several times is joined (RFC 9110, 5.3)."""
+class HttpError(Exception):
+    """No answer came. `proxy` is the one that was asked for it."""
 
-    def __init__(self, message: Message) -> None:
-        self._message = message
+    def __init__(self, reason: BaseException | str, *, proxy: Proxy | None = None) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+        self.proxy = proxy
 
-    def get(self, name: str, default: str = "") -> str:
-        values = self._message.get_all(name)
-        return default if values is None else ", ".join(str(value) for value in values)
 
-    def items(self) -> Iterator[tuple[str, str]]:
-        return ((name, self.get(name)) for name in dict.fromkeys(name.lower() for name in self._message))
+class TlsError(HttpError):
+    """The two ends did not agree, or the other one is not who it should be."""
+
+
+class ProxyFailedError(HttpError):
+    """The proxy is not there, or does not lead where it should."""
 
 
 class Response:
     """An answer whose body is still to be read, in a `with` block. Its connection is used again when the body was read."""
 
-    def __init__(self, raw: http.client.HTTPResponse, url: str, kept: Kept) -> None:
+    def __init__(self, raw: urllib3.BaseHTTPResponse, url: str) -> None:
         self._raw = raw
-        self._kept = kept
         self.url = url
         self.status = raw.status
         self.reason = raw.reason
-        self.headers = Headers(raw.headers)
+        self.headers = raw.headers
 
     def read(self, size: int | None = None) -> bytes:
         """The next bytes of the body, `b""` at its end. Raises READ_ERRORS, also when it ends early."""
-        left = self._raw.length
-        piece = self._raw.read(size)
-        if not piece and left and size != 0:
-            raise http.client.IncompleteRead(piece, left)
-        return piece
+        return self._raw.read(size, decode_content=False)
 
     def close(self) -> None:
-        if not self._raw.will_close and 0 < (self._raw.length or 0) <= _MAX_DRAINED_BYTES:
-            with contextlib.suppress(*READ_ERRORS):
-                self._raw.read()
-        if self._raw.isclosed() and not self._raw.will_close:
-            self._kept.give_back()
+        left = self._raw.length_remaining
+        if left is not None and left <= _MAX_DRAINED_BYTES:
+            self._raw.drain_conn()
+            self._raw.release_conn()
         else:
             self._raw.close()
-            self._kept.drop()
 
     def __enter__(self) -> Response:
         return self
@@ -105,17 +91,18 @@ class HttpClient:
     ) -> None:
         self._headers = dict(headers)
         self._variables = variables
-        self._connections = Connections(
-            new_context=new_context, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s
-        )
+        self._new_context = new_context
+        self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
+        self._lock = Lock()
+        self._managers: dict[tuple[str, Proxy | None], urllib3.PoolManager] = {}
 
     def close(self) -> None:
         """Let go of the connections nobody uses, and of each of the others when its answer is closed."""
-        self._connections.close()
-
-    def abort(self) -> None:
-        """Break off every request, in whatever thread: it gets one of READ_ERRORS, or HttpError."""
-        self._connections.abort()
+        with self._lock:
+            managers = list(self._managers.values())
+            self._managers.clear()
+        for manager in managers:
+            manager.clear()
 
     def request(
         self,
@@ -145,7 +132,7 @@ class HttpClient:
             url += ("&" if "?" in url else "?") + urlencode(query)
         for _ in range(_MAX_REDIRECTS + 1):
             response = self._send(method, url, sent, body)
-            target = response.headers.get("Location")
+            target = response.headers.get("Location", "")
             if response.status not in _REDIRECTS or not target or method not in ("GET", "HEAD"):
                 return response
             response.close()
@@ -157,45 +144,81 @@ class HttpClient:
 
     def proxy_for(self, url: str) -> Proxy | None:
         """The proxy that leads there. Raises ConfigError, HttpError."""
-        return self._way_to(url)[1]
-
-    def _way_to(self, url: str) -> tuple[Origin, Proxy | None]:
         parts = urlsplit(url)
         try:
-            if parts.scheme not in PORTS or not parts.hostname:
+            if parts.scheme not in _PORTS or not parts.hostname:
                 raise ValueError(f"{url!r} is no address of a server")
-            origin = Origin(parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme])
+            port = parts.port or _PORTS[parts.scheme]
         except ValueError as error:
             raise HttpError(error) from error
-        return origin, find_proxy(self._variables, *origin)
+        return find_proxy(self._variables, parts.scheme, parts.hostname, port)
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Response:
-        origin, proxy = self._way_to(url)
-        parts = urlsplit(quote(url, safe=_URL_CHARACTERS))
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        sent = dict(headers)
-        if proxy is not None and origin.scheme == "http":  # the proxy itself is asked (RFC 9112, 3.2.2)
-            target = f"http://{origin.authority}{target}"
-            sent |= proxy.headers
+        proxy = self.proxy_for(url)
         if body is not None and not isinstance(body, bytes):
-            sent["Content-Length"] = str(body.seek(0, 2))
             body.seek(0)
-        kept = self._connections.take(origin, proxy)
         try:
-            kept.connection.request(method, target, body=body, headers={"Host": origin.host_header} | sent)
-            raw = kept.connection.getresponse()
-        except (*READ_ERRORS, ValueError) as error:
-            kept.drop()
-            raise HttpError(error, proxy=proxy) from error
-        except BaseException:
-            kept.drop()
-            raise
-        return Response(raw, url, kept)
+            raw = self._manager(urlsplit(url).scheme, proxy).request(
+                method,
+                url,
+                body=body,
+                headers=headers,
+                timeout=self._timeout,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+        except (HTTPError, OSError, ValueError) as error:
+            raise _failure(error, proxy) from error
+        return Response(raw, url)
+
+    def _manager(self, scheme: str, proxy: Proxy | None) -> urllib3.PoolManager:
+        with self._lock:
+            found = self._managers.get((scheme, proxy))
+            if found is None:
+                found = self._managers[scheme, proxy] = self._new_manager(scheme, proxy)
+            return found
+
+    def _new_manager(self, scheme: str, proxy: Proxy | None) -> urllib3.PoolManager:
+        context = self._new_context() if scheme == "https" or (proxy and proxy.scheme == "https") else None
+        options: dict[str, Any] = {"maxsize": _CONNECTIONS, "ssl_context": context}
+        if proxy is None:
+            return urllib3.PoolManager(**options)
+        return urllib3.ProxyManager(
+            f"{proxy.scheme}://{proxy.address}",
+            proxy_headers=proxy.headers,
+            proxy_ssl_context=context,
+            **options,
+        )
+
+
+def _failure(error: BaseException, proxy: Proxy | None) -> HttpError:
+    cause = _innermost(error)
+    if isinstance(error, ProxyError) or (proxy is not None and isinstance(error, NewConnectionError)):
+        return ProxyFailedError(cause, proxy=proxy)
+    if isinstance(error, SSLError):
+        return TlsError(cause, proxy=proxy)
+    return HttpError(cause, proxy=proxy)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What urllib3 wrapped."""
+    while True:
+        wrapped = [
+            getattr(error, "original_error", None),
+            getattr(error, "reason", None),
+            *error.args,
+            error.__cause__,
+        ]
+        inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
+        if inner is None:
+            return error
+        error = inner
 
 
 def _may_know(before: Any, after: Any) -> bool:
     """Is what was told the one to be told the other? Only the same server, or the same with TLS."""
-    ports = [parts.port or PORTS.get(parts.scheme) for parts in (before, after)]
+    ports = [parts.port or _PORTS.get(parts.scheme) for parts in (before, after)]
     if before.hostname != after.hostname:
         return False
     upgraded = (before.scheme, after.scheme) == ("http", "https") and ports == [80, 443]

@@ -109,7 +109,7 @@ async def _pull_name(
                         after=arrivals.finish,
                     )
                 except BaseException:
-                    job.cancel()
+                    cancelled.set()
                     await arrivals.abandon()
                     raise
     finally:

@@ -62,6 +62,7 @@ INHERITED_SOCKETS = (
 OUTWARD_SOCKETS = "socketpair bind connect"
 """Of a program that speaks for a box; `socket` itself is for the internet's families alone: unix(7) sockets, of which abstract ones
 belong to the network that such a program shares with the host, are not among them."""
+WATCHING = "inotify_init1 inotify_add_watch inotify_rm_watch"
 CONFINES_ITSELF = "capget capset setgroups setgid setuid setresgid setresuid umount2 pivot_root"
 """What passt does to itself before it reads the first frame."""
 REST = "uname sysinfo getrandom getrlimit seccomp"
@@ -86,7 +87,7 @@ _CLONE_THREAD_OF_PROCESS = 0x00010000 | 0x00000800 | 0x00000100  # CLONE_THREAD,
 _CLONE_NEW = 0x7E020080  # every CLONE_NEW flag, time's included
 _MAP_FIXED_KINDS = 0x10 | 0x100000
 _MREMAP_FIXED = 2
-_AF_INET, _AF_INET6, _AF_NETLINK, _NETLINK_ROUTE = 2, 10, 16, 0
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _NETLINK_ROUTE = 1, 2, 10, 16, 0
 _RLIMIT_NOFILE = 7
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 4, 24
 _CLONE_NEWUSER = 0x10000000
@@ -209,6 +210,19 @@ def gateway_profile() -> SyscallProfile:
         name="gateway",
         allowed=_calls(*_PROGRAM, INHERITED_SOCKETS, OUTWARD_SOCKETS, "unlink", "rename", "memfd_create"),
         conditional=(*_conditional(kvm=False, executes=True), *_INTERNET),
+    )
+
+
+def gvproxy_profile() -> SyscallProfile:
+    """A Go program that speaks for a box, and makes two sockets to be reached at. It watches /etc/hosts."""
+    return SyscallProfile(
+        name="gvproxy",
+        allowed=_calls(*_PROGRAM, INHERITED_SOCKETS, OUTWARD_SOCKETS, WATCHING, "unlink unlinkat tgkill"),
+        conditional=(
+            *_conditional(kvm=False, executes=True),
+            *_INTERNET,
+            ("socket", (_is(0, _AF_UNIX),)),
+        ),
     )
 
 

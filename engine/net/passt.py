@@ -7,12 +7,14 @@ that QEMU itself can sit in an empty network namespace. Documentation: passt(1).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.errors import NetworkError, UnsupportedError
-from engine.jailer.grants import Identity, Jail, Limits
+from engine.jailer.grants import Grant, Identity, Jail, Limits, read
 from engine.jailer.identity import gives_ids
 from engine.jailer.ownership import Claim
 from engine.jailer.programs import program_grants
@@ -35,6 +37,9 @@ MEMORY_BYTES = 1 << 30
 _PROCESSOR = Path("/proc/cpuinfo")
 _SETTINGS = Path("/proc/sys")
 _PRIVILEGED_PORTS = 1024
+BURST_BYTES = 4 << 20
+_SO_SNDBUFFORCE = 32
+"""socket(7); Python has no name for it."""
 CAPABILITIES = ("CAP_NET_BIND_SERVICE", "CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 
 
@@ -44,12 +49,13 @@ def build_passt_argv(
     ports: Sequence[PortSpec],
     *,
     host_access: bool = True,
-    resolver: str | None = None,
+    answers_names: bool = True,
     ipv6: bool = False,
 ) -> tuple[str, ...]:
     """passt's argument vector for a box. The gateway's address is the host's loopback, unless `host_access` is off.
 
-    `resolver` is the host's name server that queries to DNS_ADDRESS are sent to; `ipv6`: the host has it, so the box has too.
+    `answers_names`: queries to DNS_ADDRESS are sent to the host's name server, which passt finds in /etc/resolv.conf alone: versions
+    of 2023 send them nowhere when they are given one with `--dns`. `ipv6`: the host has it, so the box has too.
     """
     words = [
         binary, "--foreground", "--quiet", "--fd", str(fd),
@@ -60,8 +66,8 @@ def build_passt_argv(
         words += ("--address", BOX_ADDRESS6, "--gateway", HOST_ADDRESS6)
     else:
         words.append("--ipv4-only")
-    if resolver is not None:
-        words += ("--dns", resolver, "--dns-forward", DNS_ADDRESS)
+    if answers_names:
+        words += ("--dns-forward", DNS_ADDRESS)
     if not host_access:
         words.append("--no-map-gw")
     for flag, protocol in (("--tcp-ports", Protocol.TCP), ("--udp-ports", Protocol.UDP)):
@@ -77,6 +83,7 @@ def passt_jail(
     binary: str,
     ports: Sequence[PortSpec] = (),
     *,
+    resolver_file: str | None = None,
     enabled: bool = True,
     identity: Identity | None = None,
 ) -> Jail:
@@ -84,11 +91,11 @@ def passt_jail(
     looks at a frame: a user namespace, an empty root and a seccomp filter of its own (passt(1), SECURITY).
 
     `identity` is who it becomes where root starts it: before it begins, without any capability; or by itself where it has
-    to bind a port that is root's, with those that this takes.
+    to bind a port that is root's, with those that this takes. `resolver_file` is what it sees as /etc/resolv.conf.
     """
     becomes_itself = identity is not None and needs_privilege(ports)
     return Jail(
-        grants=tuple(program_grants(binary)),
+        grants=(*program_grants(binary), *_names(resolver_file)),
         directories=("/tmp",),  # noqa: S108  where it mounts its empty root
         network=True,
         enabled=enabled,
@@ -99,6 +106,11 @@ def passt_jail(
         syscalls=passt_profile(),
         limits=Limits(processes=1 if identity is not None else None, memory_bytes=MEMORY_BYTES),
     )
+
+
+def _names(resolver_file: str | None) -> Iterator[Grant]:
+    if resolver_file is not None:
+        yield read(resolver_file, target="/etc/resolv.conf", optional=True)
 
 
 def find_passt() -> str | None:
@@ -135,6 +147,24 @@ def needs_privilege(ports: Sequence[PortSpec]) -> bool:
     return any(port.host_port is not None and 0 < port.host_port < first for port in ports)
 
 
+def hold_bursts(far_end: socket.socket) -> int:
+    """Give passt's end of the pair room for what it sends at a time; the bytes there is room for.
+
+    Versions of passt up to 2023 throw away what does not fit, and find out by a timer. Only root may pass the host's own limit
+    (`net.core.wmem_max`); below it the box's small window (guest.interface) still keeps single connections fast.
+    """
+    far_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BURST_BYTES)
+    if sys.platform == "linux" and burst_room(far_end) < BURST_BYTES:
+        with contextlib.suppress(PermissionError):
+            far_end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, BURST_BYTES)
+    return burst_room(far_end)
+
+
+def burst_room(end: socket.socket) -> int:
+    """The kernel doubles what was asked for, for its own records, and tells the double (socket(7))."""
+    return end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
+
+
 class Network:
     """The network of one run of a machine: a socket pair, and passt at its far end from the moment it is needed.
 
@@ -148,7 +178,7 @@ class Network:
         ports: Sequence[PortSpec],
         *,
         host_access: bool,
-        resolver: str | None,
+        resolver_file: str | None,
         ipv6: bool,
         log_path: Path,
         home: Path,
@@ -157,10 +187,11 @@ class Network:
         """`far_end` is the end of the pair that is not the machine's; it is ours from now on. Raises UnsupportedError when
         passt is not installed."""
         self._far_end = far_end
+        hold_bursts(far_end)
         binary = find_passt()
         if binary is None:
             raise UnsupportedError(
-                "the program passt is not installed, so the box can have no network",
+                "the program passt is not installed any more, so the box can have no network",
                 hint="install the package passt, or run without a network: --network disabled",
             )
         self._binary = binary
@@ -170,8 +201,10 @@ class Network:
         self._home = home
         self._claim = Claim.of() if gives_ids() else None
         self._argv = build_passt_argv(
-            binary, self._far_end.fileno(), ports, host_access=host_access, resolver=resolver, ipv6=ipv6
-        )
+            binary, self._far_end.fileno(), ports,
+            host_access=host_access, answers_names=resolver_file is not None, ipv6=ipv6,
+        )  # fmt: skip
+        self._resolver_file = resolver_file
         self._process: asyncio.subprocess.Process | None = None
 
     async def open(self) -> None:
@@ -202,7 +235,10 @@ class Network:
 
     async def _start(self) -> None:
         identity = None if self._claim is None else self._claim.identity
-        jail = passt_jail(self._binary, self._ports, enabled=self._jail_enabled, identity=identity)
+        jail = passt_jail(
+            self._binary, self._ports,
+            resolver_file=self._resolver_file, enabled=self._jail_enabled, identity=identity,
+        )  # fmt: skip
         argv = self._argv
         if identity is not None and (jail.identity is None or not jail.enabled):
             argv += ("--runas", f"{identity.uid}:{identity.gid}")

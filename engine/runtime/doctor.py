@@ -31,6 +31,7 @@ LOW_SPACE_BYTES = 2 * 1024**3
 NO_SPACE_BYTES = 256 * 1024**2
 SOCKET_PATH_BYTES = {"linux": 107, "darwin": 103}
 """sun_path less its final zero (unix(7), unix(4))."""
+_INSTEAD = {"passt": "gvproxy"}
 _OPTIONAL = {"passt": "boxes can run with --network disabled only"}
 
 
@@ -122,6 +123,8 @@ async def _check_program(program: Program) -> Check:
     if system is not None and system not in program.packages:
         return _ok(program.name, f"not needed here ({program.purpose})")
     path = find_program(program.name)
+    if path is None and (other := find_program(_INSTEAD.get(program.name, ""))) is not None:
+        return _ok(program.name, f"not installed; {other} is used instead: IPv4 alone, slower")
     if path is None:
         detail = f"not installed: it {program.purpose}"
         if program.name in _OPTIONAL:

@@ -13,6 +13,7 @@ from engine.disks.qcow2 import create_overlay
 from engine.errors import PortInUseError
 from engine.model import BoxRecord, BoxSpec, BoxStatus, ImageConfig, NetworkMode, PortSpec, TerminalSize
 from engine.net.plan import plan_ports
+from engine.net.programs import find_substitute
 from engine.process import signal_number
 from engine.runtime import images
 from engine.runtime.context import Context
@@ -107,15 +108,19 @@ async def make_plan(
 
 
 async def _network_of(context: Context, spec: BoxSpec, image: ImageConfig) -> NetworkGrant | None:
-    """What the network process is granted; None without a network. Raises PortInUseError."""
+    """What the network process is granted; None without a network. Raises PortInUseError, UnsupportedError where
+    no program can connect it."""
     if spec.network.mode is NetworkMode.DISABLED:
         return None
+    restriction = restriction_of(spec) if is_restricted(spec) else None
+    gvproxy = find_substitute() if restriction is None else None
     return NetworkGrant(
         ports=await _plan_ports(context, published_ports(spec, image)),
         host_access=spec.network.host_access,
-        resolver=host.resolver(),
-        ipv6=host.has_ipv6(),
-        restriction=restriction_of(spec) if is_restricted(spec) else None,
+        resolver_file=host.resolver_file(),
+        ipv6=gvproxy is None and host.has_ipv6(),
+        gvproxy=gvproxy,
+        restriction=restriction,
     )
 
 

@@ -1,5 +1,5 @@
-"""`python -m engine.shim FD HOME`: one box's shim. Started by engine.shim.spawn only. HOME is empty, or the home directory
-in which the usual machine is to get a head start."""
+"""`python -m engine.shim FD HOME LINK`: one box's shim. Started by engine.shim.spawn only. HOME is empty, or the home directory
+in which the usual machine with this LINK is to get a head start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> int:
     os.set_inheritable(
         int(sys.argv[1]), False
     )  # a machine that has it, and outlives us, keeps our end from being seen
-    usual = start_usual_machine(sys.argv[2]) if sys.argv[2] else None  # before anything else is loaded
+    usual = start_usual_machine(*sys.argv[2:4]) if sys.argv[2] else None  # before anything else is loaded
     gc.disable()  # until everything is loaded, which stays
     import asyncio
 

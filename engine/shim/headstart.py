@@ -20,7 +20,7 @@ from engine.jailer.room import make_gate
 from engine.layout import BoxLayout, Layout
 from engine.model import DEFAULT_CPUS, DEFAULT_MEMORY_MIB, SecurityOptions
 from engine.process import Child
-from engine.shim.usual import CHANNELS, SOCKET_PREFIX, UsualMachine, encode_note
+from engine.shim.usual import CARD, CHANNELS, NONE, PORT, SOCKET_PREFIX, UsualMachine, encode_note, note_path
 from engine.vmm.confinement import LARGEST_USUAL_DISK_BYTES, machine_jail
 from engine.vmm.machine import Machine, machine_command, open_channels
 from engine.vmm.monitor import Monitor, open_monitor
@@ -41,7 +41,7 @@ def note_machine(layout: Layout, spec: VmSpec, security: SecurityOptions, machin
         fds.console,
         fds.events,
         fds.output,
-        fds.network or -1,
+        *(end for end in (fds.network, fds.gateway) if end is not None),
         *fds.portals,
         *fds.lanes,
     ]
@@ -49,7 +49,7 @@ def note_machine(layout: Layout, spec: VmSpec, security: SecurityOptions, machin
     with contextlib.suppress(OSError, BoxliteError):
         gate = make_gate(host.qemu_binary(), machine.jail, layout.jail_dir)
         note = encode_note(spec.share_path, script, gate, numbers, machine.argv)
-        write_atomic(layout.usual_machine_path, note)
+        write_atomic(Path(note_path(str(layout.home), _link(fds))), note)
 
 
 def _is_common(spec: VmSpec, security: SecurityOptions) -> bool:
@@ -57,7 +57,6 @@ def _is_common(spec: VmSpec, security: SecurityOptions) -> bool:
     return (
         spec.template is not None
         and (spec.shape.cpus, spec.shape.memory_mib) == (DEFAULT_CPUS, DEFAULT_MEMORY_MIB)
-        and spec.shape.network
         and not spec.shares
         and spec.disk_size_bytes <= LARGEST_USUAL_DISK_BYTES
         and security.uid is None
@@ -73,7 +72,7 @@ class ReadyMachine:
     machine: Machine
     monitor: Monitor
     resources: contextlib.AsyncExitStack
-    network: socket.socket
+    network: socket.socket | None
 
 
 class HeadStart:
@@ -88,7 +87,7 @@ class HeadStart:
             process=Child(usual.pid),
             channels=open_channels(usual.ends),
             argv=tuple(usual.argv),
-            fds=_descriptors(usual.fds),
+            fds=_descriptors(usual.link, usual.fds),
             jail=Jail(),  # known once it is claimed
             claim=_claim(usual),
         )
@@ -100,11 +99,13 @@ class HeadStart:
         await wait_restored(channels.restore)
         return await self._resources.enter_async_context(open_monitor(channels.qmp))
 
-    async def claim(self, spec: VmSpec, security: SecurityOptions, box: BoxLayout) -> ReadyMachine | None:
+    async def claim(
+        self, spec: VmSpec, security: SecurityOptions, box: BoxLayout, link: str
+    ) -> ReadyMachine | None:
         """The machine, its sockets and its log moved into the box's directory; None, and nothing left of it, when the box
-        needs another or it did not come up."""
+        needs another or it did not come up. `link` is what connects the box's machine."""
         try:
-            jail = self._jail_if_fitting(spec, security, box)
+            jail = self._jail_if_fitting(spec, security, box) if link == self._usual.link else None
             if jail is None:
                 await self.discard()
                 return None
@@ -147,7 +148,8 @@ class HeadStart:
         await asyncio.gather(self._restoring, return_exceptions=True)
         await self._resources.aclose()
         await self._machine.kill(leftovers=[self._directory])  # QEMU may not have begun
-        self._far_end.close()
+        if self._far_end is not None:
+            self._far_end.close()
         self._forget()
 
     def _forget(self) -> None:
@@ -167,10 +169,18 @@ def _claim(usual: UsualMachine) -> Claim | None:
     return Claim(Identity(uid=usual.uid, gid=usual.uid, shared_gid=SHARED_GID), usual.held)
 
 
-def _descriptors(numbers: list[int]) -> Descriptors:
-    qmp, restore, console, events, output, network = numbers[: CHANNELS + 1]
-    listening = numbers[CHANNELS + 1 :]
+def _link(fds: Descriptors) -> str:
+    if fds.network is not None:
+        return CARD
+    return NONE if fds.gateway is None else PORT
+
+
+def _descriptors(link: str, numbers: list[int]) -> Descriptors:
+    qmp, restore, console, events, output = numbers[:CHANNELS]
+    connected = CHANNELS + (link != NONE)
+    end, listening = numbers[connected - 1], numbers[connected:]
     return Descriptors(
-        qmp=qmp, restore=restore, console=console, events=events, output=output, network=network,
+        qmp=qmp, restore=restore, console=console, events=events, output=output,
+        network=end if link == CARD else None, gateway=end if link == PORT else None,
         portals=tuple(listening[:PORTAL_PORTS]), lanes=tuple(listening[PORTAL_PORTS:]),
     )  # fmt: skip

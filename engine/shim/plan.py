@@ -17,16 +17,17 @@ from engine.vmm.spec import VmSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkGrant:
-    """The network process of a box: published `ports` have real host ports; `resolver` is the host's name server; `ipv6`: the host
-    has it.
+    """The network process of a box: published `ports` have real host ports; `resolver_file` names the host's name servers
+    (resolv.conf(5)); `ipv6`: the host has it, and the process can do it; `gvproxy` is the program where passt is missing.
 
     With a `restriction` that process is the gateway, and the machine has no network device.
     """
 
     ports: tuple[PortSpec, ...] = ()
     host_access: bool = True
-    resolver: str | None = None
+    resolver_file: str | None = None
     ipv6: bool = False
+    gvproxy: str | None = None
     restriction: Restriction | None = None
 
 

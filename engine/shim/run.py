@@ -21,6 +21,7 @@ from engine.shim.gateway_jail import claim_gateway_identity, gateway_jail, make_
 from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan, NetworkGrant
+from engine.shim.usual import CARD, NONE, PORT
 from engine.vmm.channels import chunks, events
 from engine.vmm.leftovers import paths_of_machine
 from engine.vmm.machine import Machine, start_machine
@@ -31,6 +32,9 @@ from guest.wire.constants import LANES, PORTAL_PORTS
 
 if TYPE_CHECKING:
     from engine.jailer.cgroups import Group
+    from engine.net.gvproxy import GvproxyNetwork
+
+    AnyNetwork = Network | GvproxyNetwork | RestrictedNetwork
 
 HALT_TIMEOUT_S = 60.0
 """How long the agent may take to write the disk back after the main command's end."""
@@ -78,7 +82,7 @@ class Run:
         self._ready: asyncio.Future[None] = loop.create_future()
         self._stop_reason: str | None = None
         self._machine: Machine | None = None
-        self._network: Network | RestrictedNetwork | None = None
+        self._network: AnyNetwork | None = None
         self._monitor: Monitor | None = None
         self._resources = contextlib.AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
@@ -88,12 +92,18 @@ class Run:
     def pid(self) -> int | None:
         return None if self._machine is None else self._machine.pid
 
+    @property
+    def _link(self) -> str:
+        if self._plan.network is None:
+            return NONE
+        return CARD if self._plan.network.restriction is None else PORT
+
     async def launch(self, head_start: HeadStart | None = None) -> None:
         """Start the network process and the machine, or take the machine that has a head start, and give it its disk.
         Raises what they raise; `clean_up` is due in any case."""
         ready = None
         if head_start is not None:
-            ready = await head_start.claim(self._plan.vm, self._plan.security, self._box)
+            ready = await head_start.claim(self._plan.vm, self._plan.security, self._box, self._link)
         if ready is None:
             await self._start_anew()
         else:
@@ -112,12 +122,12 @@ class Run:
         self._machine, self._monitor = ready.machine, ready.monitor
         await self._resources.enter_async_context(ready.resources)
         self._follow(ready.machine)
-        await self._open_network(ready.network)
+        if ready.network is not None:
+            await self._open_network(ready.network)
 
     async def _start_anew(self) -> None:
         machine_end = None
-        restricted = self._plan.network is not None and self._plan.network.restriction is not None
-        if self._plan.network is not None:
+        if self._link != NONE:
             machine_end, far_end = socket.socketpair()
             await self._open_network(far_end)
         self._machine = await start_machine(
@@ -127,8 +137,8 @@ class Run:
             security=self._plan.security,
             log_path=self._box.qemu_log,
             home=Path(self._plan.home),
-            network=None if restricted else machine_end,
-            gateway=machine_end if restricted else None,
+            network=machine_end if self._link == CARD else None,
+            gateway=machine_end if self._link == PORT else None,
         )
         self._follow(self._machine)
         if self._plan.vm.template is not None:
@@ -140,9 +150,7 @@ class Run:
 
     async def _open_network(self, far_end: socket.socket) -> None:
         grant = self._plan.network
-        if grant is None:
-            far_end.close()
-            return
+        assert grant is not None
         self._network = self._make_network(grant, far_end)
         await self._network.open()
         self._spawn(self._watch_network(self._network))
@@ -162,14 +170,27 @@ class Run:
         if self._machine is not None:
             self._group = await limit_further(self._machine, self._plan, self._box)
 
-    def _make_network(self, grant: NetworkGrant, far_end: socket.socket) -> Network | RestrictedNetwork:
+    def _make_network(self, grant: NetworkGrant, far_end: socket.socket) -> AnyNetwork:
         log_path = self._box.logs_dir / "network.log"
+        if grant.gvproxy is not None:
+            from engine.net.gvproxy import GvproxyNetwork
+
+            return GvproxyNetwork(
+                far_end,
+                grant.ports,
+                binary=grant.gvproxy,
+                directory=self._box.gvproxy_dir,
+                resolver_file=grant.resolver_file,
+                log_path=log_path,
+                home=Path(self._plan.home),
+                jail_enabled=self._plan.security.jailer_enabled,
+            )
         if grant.restriction is None:
             return Network(
                 far_end,
                 grant.ports,
                 host_access=grant.host_access,
-                resolver=grant.resolver,
+                resolver_file=grant.resolver_file,
                 ipv6=grant.ipv6,
                 log_path=log_path,
                 home=Path(self._plan.home),
@@ -340,7 +361,7 @@ class Run:
         await asyncio.sleep(0)  # its last events may be waiting in the channel
         self._end(f"the machine ended unexpectedly (status {status})")
 
-    async def _watch_network(self, network: Network | RestrictedNetwork) -> None:
+    async def _watch_network(self, network: AnyNetwork) -> None:
         try:
             status = await network.run()
         except BoxliteError as error:

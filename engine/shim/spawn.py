@@ -34,13 +34,13 @@ def spawn_module(module: str, *arguments: str) -> int:
         os.close(null)
 
 
-def spawn_shim(head_start: str = "") -> tuple[int, socket.socket]:
+def spawn_shim(head_start: str = "", link: str = "") -> tuple[int, socket.socket]:
     """Start a shim that waits for its plan: its process id and our end of the lifeline. With `head_start`, a home
-    directory, it starts the usual machine meanwhile (engine.shim.headstart). Raises OSError."""
+    directory, it starts the usual machine of that `link` meanwhile (engine.shim.usual). Raises OSError."""
     ours, theirs = socket.socketpair()
     try:
         os.set_inheritable(theirs.fileno(), True)
-        return spawn_module("engine.shim", str(theirs.fileno()), head_start), ours
+        return spawn_module("engine.shim", str(theirs.fileno()), head_start, link), ours
     except OSError:
         ours.close()
         raise

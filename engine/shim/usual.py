@@ -14,7 +14,8 @@ import socket
 
 from engine.jailer.identity import SHARED_GID, claim_id, gives_ids, with_identity
 
-NOTE_NAME = "usual-machine"
+CARD, PORT, NONE = "card", "port", "none"
+"""What connects a machine: a network card, the port of a restricted box, nothing. The usual machine of each is noted apart."""
 DIRECTORY_PREFIX = "head-"
 WARM_ORDER = b'{"op": "warm"}\n'
 """Tells the agent that there is time to get ready in."""
@@ -26,14 +27,17 @@ _BACKLOG = 16
 
 class UsualMachine:
     """A machine just started, in a directory of its own. `ends` are our ends of its channels, `far_end` that of its
-    network; `fds`, `argv` and `gate` are what it was started with. `uid` is the user it becomes, kept from others by
+    network (None without one); `fds`, `argv` and `gate` are what it was started with. `uid` is the user it becomes, kept from others by
     `held`; None where it stays us."""
 
-    __slots__ = ("argv", "directory", "ends", "far_end", "fds", "gate", "held", "lock", "pid", "uid")
+    __slots__ = ("argv", "directory", "ends", "far_end", "fds", "gate", "held", "link", "lock", "pid", "uid")
 
-    def __init__(self, directory: str, lock: int, fds: list[int], argv: list[str], gate: bytes) -> None:
+    def __init__(
+        self, directory: str, lock: int, link: str, fds: list[int], argv: list[str], gate: bytes
+    ) -> None:
         self.directory = directory
         self.lock = lock
+        self.link = link
         self.fds = fds
         self.argv = argv
         self.gate = gate
@@ -41,7 +45,7 @@ class UsualMachine:
         self.held: socket.socket | None = None
         self.pid = 0
         self.ends: list[socket.socket] = []
-        self.far_end: socket.socket
+        self.far_end: socket.socket | None = None
 
     def start(self, script: bytes) -> None:
         """Start it and tell it to restore itself. Raises OSError."""
@@ -56,12 +60,14 @@ class UsualMachine:
         os.write(gate, self.gate)
         os.fchmod(gate, 0o500)
         os.close(gate)
-        pairs = [socket.socketpair() for _ in range(CHANNELS + 1)]
+        connected = CHANNELS + (self.link != NONE)
+        pairs = [socket.socketpair() for _ in range(connected)]
         listeners = [
-            _listen(f"{self.directory}/{SOCKET_PREFIX}{n}.sock") for n in range(len(self.fds) - CHANNELS - 1)
+            _listen(f"{self.directory}/{SOCKET_PREFIX}{n}.sock") for n in range(len(self.fds) - connected)
         ]
         self.ends = [ours for ours, _ in pairs[:CHANNELS]]
-        self.far_end = pairs[CHANNELS][0]
+        if self.link != NONE:
+            self.far_end = pairs[CHANNELS][0]
         theirs = [*(theirs for _, theirs in pairs), *listeners]
         self.pid = _spawn(self.argv, dict(zip(self.fds, theirs, strict=True)), f"{self.directory}/qemu.log")
         self.ends[1].send(script)
@@ -70,17 +76,22 @@ class UsualMachine:
 
 def encode_note(share: str, script: bytes, gate: bytes, fds: list[int], argv: tuple[str, ...]) -> bytes:
     """`share` is the directory that stands for the box's shared one in `argv`; `script` restores the machine; `gate` closes
-    its jail; `fds` are the numbers of its channels, its network, its portals and its lanes."""
+    its jail; `fds` are the numbers of its channels, its network (if it has one), its portals and its lanes."""
     return "\0".join([share, script.decode(), gate.hex(), " ".join(map(str, fds)), *argv]).encode()
 
 
-def start_usual_machine(home: str) -> UsualMachine | None:
-    """Start the machine noted in this home; None when none is, or it cannot be started."""
+def note_path(home: str, link: str) -> str:
+    """Where the usual machine is noted that is connected by `link`."""
+    return f"{home}/usual-machine" if link == CARD else f"{home}/usual-machine-{link}"
+
+
+def start_usual_machine(home: str, link: str) -> UsualMachine | None:
+    """Start the machine noted in this home for `link`; None when none is, or it cannot be started."""
     directory = f"{home}/tmp/{DIRECTORY_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"  # noqa: S108  of the home
     if len(directory) > _LONGEST_SOCKET_PATH - len(f"/{SOCKET_PREFIX}00.sock"):
         return None
     try:
-        with open(f"{home}/{NOTE_NAME}", "rb") as note:
+        with open(note_path(home, link), "rb") as note:
             share, script, gate, numbers, *words = note.read().decode().split("\0")
         fds = [int(number) for number in numbers.split()]
         os.mkdir(directory, 0o700)  # noqa: PTH102
@@ -90,7 +101,7 @@ def start_usual_machine(home: str) -> UsualMachine | None:
         lock = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         argv = [word.replace(share, f"{directory}/mounts") for word in words]
-        machine = UsualMachine(directory, lock, fds, argv, bytes.fromhex(gate))
+        machine = UsualMachine(directory, lock, link, fds, argv, bytes.fromhex(gate))
         machine.start(script.encode())
     except (OSError, ValueError, IndexError):
         import shutil

@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.framework.cli import Boxlite
 from tests.framework.processes import processes_of
 from tests.framework.waiting import eventually
@@ -35,6 +37,27 @@ def test_second_box_of_the_same_kind_gets_the_machine_started_ahead(boxlite: Box
     boxlite("run", "--rm", alpine, "true", check=True)
     assert has_head_start(machine_words(boxlite, alpine))
     assert not list((boxlite.home / "tmp").glob("head-*"))
+
+
+@pytest.mark.parametrize("words", [("--network", "none"), ("--allow-net", "nothing.example")])
+def test_box_without_a_card_gets_a_machine_of_its_kind_ahead(
+    boxlite: Boxlite, alpine: str, words: tuple[str, ...]
+) -> None:
+    boxlite("run", "--rm", *words, alpine, "true", check=True)
+    assert has_head_start(machine_words(boxlite, *words, alpine))
+    boxlite("run", "--rm", *words, alpine, "sh", "-c", "! ls /sys/class/net/eth0", check=True)
+    assert not left_over(boxlite.home)
+
+
+def test_restricted_box_with_a_head_start_is_restricted(boxlite: Boxlite, alpine: str) -> None:
+    boxlite("run", "--rm", "--allow-net", "nothing.example", alpine, "true", check=True)
+    done = boxlite(
+        "run", "--rm", "--allow-net", "nothing.example", alpine, "wget", "-O-", "http://192.0.2.1/"
+    )
+    assert b"403" in done.stderr
+    # A wrong guess: the machine started ahead has no card, and the box is to have one.
+    assert "eth0" in boxlite.out("run", "--rm", "--host-access", "enabled", alpine, "ls", "/sys/class/net")
+    assert not left_over(boxlite.home)
 
 
 def test_box_that_needs_another_machine_gets_another(boxlite: Boxlite, alpine: str, tmp_path: Path) -> None:

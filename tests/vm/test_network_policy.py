@@ -6,14 +6,10 @@ The servers are ours, in a network namespace that stands for the internet; see t
 from __future__ import annotations
 
 import json
-import subprocess
-import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.framework.cli import make_home
 from tests.framework.internet.namespaces import (
     DOH,
     EVIL,
@@ -29,40 +25,18 @@ from tests.framework.internet.namespaces import (
     PRIVATE6,
     SHARED,
     Internet,
-    python_tree,
-    small_internet,
 )
+from tests.framework.internet.probing import Row, dns, internet, ping, reached, tcp, udp, wrong_outcomes
 
-Case = dict[str, object]
-Row = tuple[Case, str]
+__all__ = ["internet"]
 
 ALIAS, RESOLVER = "192.168.127.254", "192.168.127.1"
 REFUSED = {"http": "http 403", "post": "http 403", "two hosts": "http 403", "absolute": "http 403"}
 
 
-def reached(address: str, port: int) -> str:
-    return f"REACHED {address} {port}"
-
-
-def tcp(address: str, port: int, say: str = "", name: str = "", **rest: object) -> Case:
-    return {"op": "tcp", "address": address, "port": port, "say": say, "name": name, **rest}
-
-
 def refused(say: str) -> str:
     """How a refusal is told to who speaks so."""
     return REFUSED.get(say, "tls alert" if say else "reset")
-
-
-def dns(name: str, **rest: object) -> Case:
-    return {"op": "dns", "name": name, **rest}
-
-
-def udp(address: str, port: int, **rest: object) -> Case:
-    return {"op": "udp", "address": address, "port": port, **rest}
-
-
-def ping(address: str) -> Case:
-    return {"op": "ping", "address": address}
 
 
 # ---------------------------------------------------------------- rules by name
@@ -284,36 +258,10 @@ MATRICES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def internet(tmp_path_factory: pytest.TempPathFactory, alpine_rootfs: Path) -> Iterator[Internet]:
-    """The small internet, and in its home an image `probe` that has the probe."""
-    directory = tmp_path_factory.mktemp("internet")
-    root = directory / "root"
-    with tarfile.open(alpine_rootfs) as archive:
-        archive.extractall(root, filter="fully_trusted")
-    python_tree(root)
-    packed = directory / "probe.tar"
-    subprocess.run(("tar", "-C", str(root), "-cf", str(packed), "."), check=True)
-    with small_internet(make_home(directory / "home"), directory) as internet:
-        internet.boxlite("import", str(packed), "probe", check=True)
-        yield internet
-        internet.boxlite.remove_all()
-
-
 @pytest.mark.parametrize("rules", MATRICES)
 def test_policy_from_inside_a_box_is_what_the_rules_say(internet: Internet, rules: str) -> None:
     matrix, flags = MATRICES[rules]
-    done = internet.boxlite(
-        "run", "-i", "--name", rules, *flags, "probe", "python3", "-SBs", "/probe.py",
-        stdin=json.dumps([case for case, _ in matrix]).encode(), timeout_s=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()
-    outcomes = json.loads(done.stdout)
-    wrong = [
-        f"{case}: {outcome!r} instead of {wanted!r}"
-        for (case, wanted), outcome in zip(matrix, outcomes, strict=True)
-        if outcome != wanted
-    ]
+    wrong = wrong_outcomes(internet, rules, flags, matrix)
     assert not wrong, f"{len(wrong)} of {len(matrix)}:\n" + "\n".join(wrong)
     assert not internet.sniffed.exists(), internet.sniffed.read_text()
 
@@ -343,3 +291,29 @@ def test_network_log_and_events_name_rule_and_remedy_of_every_denial(internet: I
 def test_names_that_are_denied_never_reach_the_hosts_name_server(internet: Internet) -> None:
     asked = (internet.sniffed.parent / "questions").read_text()
     assert "good.test" in asked and "secret-data" not in asked
+
+
+def test_bytes_and_connections_are_counted_by_name_under_rules(internet: Internet) -> None:
+    internet.boxlite(
+        "run", "-d", "--name", "counted", "--allow-net", "good.test", "--allow-net", PRIVATE, "probe", "sleep", "600",
+        check=True,
+    )  # fmt: skip
+    cases = [
+        *[tcp(EVIL, 80, "http", "good.test")] * 3,
+        *[tcp(EVIL, 80, "http", "evil.test")] * 2,
+        {"op": "bulk", "way": "in", "address": PRIVATE, "port": 5222, "bytes": 300_000},
+        {"op": "bulk", "way": "out", "address": PRIVATE, "port": 5222, "bytes": 200_000},
+    ]
+    internet.boxlite(
+        "exec", "-i", "counted", "python3", "-SBs", "/probe.py", stdin=json.dumps(cases).encode(), check=True
+    )
+    counts = json.loads(internet.boxlite.out("network", "hosts", "--format", "json", "counted"))
+    by_host = counts["by_host"]
+    request = len("GET / HTTP/1.1\r\nHost: good.test\r\nUser-Agent: probe\r\n\r\n")
+    assert (by_host["good.test"]["connections"], by_host["good.test"]["bytes_sent"]) == (3, 3 * request)
+    assert by_host["evil.test"]["denied"] == 2 and by_host["evil.test"]["connections"] == 0
+    assert by_host[PRIVATE]["connections"] == 2
+    assert by_host[PRIVATE]["bytes_received"] >= 300_000 and by_host[PRIVATE]["bytes_sent"] >= 200_000
+    (stats,) = json.loads(internet.boxlite.out("stats", "--no-stream", "--format", "json", "counted"))
+    assert stats["NetworkByHost"]["good.test"] == by_host["good.test"]
+    internet.boxlite("rm", "-f", "counted", check=True)

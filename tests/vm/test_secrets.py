@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import os
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,14 +16,14 @@ import pytest
 
 from tests.framework.cli import Boxlite
 from tests.framework.image_builder import build_image
-from tests.framework.names import host_address, name_server
 from tests.framework.registry import RunningRegistry
-from tests.framework.web import LoopThread, SeenRequest, TestAuthority, WebApplication, serve_web
+from tests.framework.secret_stage import ADDRESS, MODULES, Servers, programs_layer, servers
+
+__all__ = ["servers"]
 
 VALUE = "sk-very-real-" + base64.b32encode(os.urandom(10)).decode()
 TOKEN = "<BOXLITE_SECRET:API_KEY>"
-ADDRESS, OTHER_ADDRESS = "198.51.100.71", "198.51.100.72"
-NAMES = ("api.test", "other.test")
+OTHER_ADDRESS = "198.51.100.72"
 PROGRAMS = (
     "/usr/bin/curl",
     "/usr/bin/wget",
@@ -32,7 +31,6 @@ PROGRAMS = (
     "/usr/bin/git",
     "/usr/lib/git-core/git-remote-https",
 )
-MODULES = Path("/usr/lib/python3.11")
 
 
 @pytest.fixture(scope="module")
@@ -40,62 +38,18 @@ def tools(registry: RunningRegistry, alpine_rootfs: Path) -> str:
     """Alpine with a Debian host's curl, wget, Python and Git in it: what people use, and three TLS libraries."""
     if not all(Path(program).exists() for program in (*PROGRAMS, MODULES)):
         pytest.skip("this host does not have the programs")
-    layers = [gzip.decompress(alpine_rootfs.read_bytes()), _tools_layer()]
+    layers = [gzip.decompress(alpine_rootfs.read_bytes()), programs_layer(PROGRAMS), _git_link()]
     config = {"Cmd": ["/bin/sleep", "900"], "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}
     return registry.push("tools", "1", build_image(layers, config=config))
 
 
-def _tools_layer() -> bytes:
-    """The programs, the libraries they load, and Python's modules, where the host has them."""
-    listed = subprocess.run(("ldd", *PROGRAMS), capture_output=True, text=True, check=True).stdout
-    libraries = {word for word in listed.split() if word.startswith("/") and not word.endswith(":")}
-    libraries |= {str(path) for path in Path("/usr/lib/x86_64-linux-gnu").glob("libnss_*.so.2")}
+def _git_link() -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", dereference=True) as tar:
-        for path in (*PROGRAMS, *sorted(libraries)):
-            tar.add(path, arcname=path.lstrip("/"))
-        for path in sorted(MODULES.rglob("*")):
-            inside = path.relative_to(MODULES)
-            if path.is_file() and not {
-                "test",
-                "__pycache__",
-                "idlelib",
-                "config-3.11-x86_64-linux-gnu",
-            } & set(inside.parts):
-                tar.add(path, arcname=str(path).lstrip("/"))
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
         link = tarfile.TarInfo("usr/lib/git-core/git")
         link.type, link.linkname = tarfile.SYMTYPE, "/usr/bin/git"
         tar.addfile(link)
     return buffer.getvalue()
-
-
-@dataclass
-class Servers:
-    application: WebApplication
-    ca_file: Path
-
-    @property
-    def last(self) -> SeenRequest:
-        return self.application.last
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    thread = LoopThread()
-    authority = TestAuthority(tmp_path_factory.mktemp("authority"))
-    application = WebApplication()
-    certificate = authority.issue(*NAMES)
-    try:
-        with host_address(ADDRESS), name_server(ADDRESS, dict.fromkeys(NAMES, ADDRESS)):
-            running = [
-                thread.run(serve_web(application, certificate, bind=f"{ADDRESS}:{port}"))
-                for port in (443, 8443)
-            ]
-            yield Servers(application, authority.certificate)
-            for server in running:
-                thread.run(server.stop())
-    finally:
-        thread.stop()
 
 
 @pytest.fixture(scope="module")

@@ -8,185 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
-import h2.config
-import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
-import h2.settings
 from h2.settings import SettingCodes
 from hpack import NeverIndexedHeaderTuple
 
 from engine.net.flow import Flow
-from engine.net.interception.goaway import GoAwayFilter, goaway_frame
+from engine.net.interception.goaway import goaway_frame
+from engine.net.interception.http2_side import MAX_STREAMS, Exchange, Outgoing, Side, answer_refusal
 from engine.net.interception.refusals import ProtocolViolationError, Refusal, check_request
 from engine.net.interception.substitution import Header, Substitution
 
-STREAM_WINDOW_BYTES = 512 * 1024
-CONNECTION_WINDOW_BYTES = 2 * 1024 * 1024
-MAX_STREAMS = 100
-MAX_HEADER_BYTES = 128 * 1024
 SETTINGS_TIMEOUT_S = 10.0
 REFUSAL_TIMEOUT_S = 10.0
-WRITE_BYTES = 256 * 1024
-"""How much is put together for one write."""
-BACKLOG_BYTES = 1024 * 1024
-"""From how much unsent on no more is read from anybody: answers to pings and the like, which no window bounds."""
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """A request and its answer: one stream on either side."""
-
-    box_stream: int
-    server_stream: int
-    request_ended: bool = False
-    answer_ended: bool = False
-
-
-@dataclass(slots=True)
-class _Outgoing:
-    """What is still to be sent on one stream: pieces with the room they took on the other side, then the end. `origin` is
-    the stream on the other side, 0: it comes from ourselves."""
-
-    origin: int
-    pieces: deque[tuple[bytes, int]] = field(default_factory=deque)
-    ended: bool = False
-    trailers: list[Header] | None = None
-
-
-class _Side:
-    """One connection: h2's state of it, what is to be sent, and the two tasks that move bytes."""
-
-    def __init__(self, flow: Flow, *, client_side: bool) -> None:
-        self.flow = flow
-        self.http = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=client_side, header_encoding=None)
-        )
-        self.http.local_settings = h2.settings.Settings(
-            client=client_side,
-            initial_values={
-                SettingCodes.ENABLE_PUSH: 0,
-                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
-                SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-                SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_BYTES,
-            },
-        )
-        self.streams: dict[int, _Outgoing] = {}
-        self.exchanges: dict[int, _Exchange] = {}
-        self.filter = GoAwayFilter(preface=not client_side)
-        self.pending = bytearray()
-        self._wake = asyncio.Event()
-        self._drained = asyncio.Event()
-        self._drained.set()
-        self._emptied = asyncio.Event()
-
-    def begin(self) -> None:
-        self.http.initiate_connection()
-        self.http.increment_flow_control_window(CONNECTION_WINDOW_BYTES - 65535)
-        self.wake()
-
-    def wake(self) -> None:
-        """There may be something to send."""
-        self.pending += self.http.data_to_send()
-        if len(self.pending) > BACKLOG_BYTES:
-            self._drained.clear()
-        self._wake.set()
-
-    async def write(self, give_back: Callable[[int, int], None]) -> None:
-        """Send what there is, for ever; `give_back` is told the stream of the other side and the room there that is free
-        again. Raises ConnectionError."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while True:
-                sent = self._take_pieces()
-                self.pending += self.http.data_to_send()
-                if not self.pending:
-                    break
-                message, self.pending = bytes(self.pending), bytearray()
-                await self.flow.write(message)
-                self._drained.set()
-                for stream_id, room in sent:
-                    give_back(stream_id, room)
-            if not self.streams:
-                self._emptied.set()
-
-    async def drained(self) -> None:
-        """Until there is not too much waiting to be sent."""
-        await self._drained.wait()
-
-    async def emptied(self) -> None:
-        """Until everything on every stream has been sent. It goes on only while the peer is read from, too."""
-        while self.streams or self.pending:
-            self._emptied.clear()
-            self.wake()
-            await self._emptied.wait()
-
-    async def read(self) -> list[h2.events.Event] | None:
-        """What the peer says next; None at the end. Raises ProtocolViolationError, ConnectionError."""
-        data = await self.flow.read()
-        if not data:
-            return None
-        try:
-            return self.http.receive_data(self.filter.feed(data))
-        except h2.exceptions.ProtocolError as error:
-            self.wake()  # h2 has a GOAWAY ready that says why
-            raise ProtocolViolationError(str(error)) from error
-
-    def give_back(self, stream_id: int, room: int) -> None:
-        """Let the peer send again as much as was passed on."""
-        if room:
-            with contextlib.suppress(h2.exceptions.ProtocolError):
-                self.http.acknowledge_received_data(room, stream_id)
-            self.wake()
-
-    def _take_pieces(self) -> list[tuple[int, int]]:
-        """Give h2 what the windows allow, in turns, up to WRITE_BYTES."""
-        sent: list[tuple[int, int]] = []
-        total = 0
-        progress = True
-        while progress and total < WRITE_BYTES:
-            progress = False
-            for stream_id in tuple(self.streams):
-                size = self._send_piece(stream_id, sent)
-                total += size
-                progress = progress or size > 0
-        return sent
-
-    def _send_piece(self, stream_id: int, sent: list[tuple[int, int]]) -> int:
-        outgoing = self.streams[stream_id]
-        try:
-            if outgoing.pieces:
-                data, room = outgoing.pieces[0]
-                allowed = min(
-                    self.http.local_flow_control_window(stream_id),
-                    self.http.max_outbound_frame_size,
-                    WRITE_BYTES,
-                )
-                if allowed <= 0 and data:
-                    return 0
-                part, rest = data[:allowed], data[allowed:]
-                self.http.send_data(stream_id, part)
-                outgoing.pieces.popleft()
-                if rest:
-                    outgoing.pieces.appendleft((rest, room - len(part)))
-                sent.append((outgoing.origin, len(part) if rest else room))
-                return max(len(part), 1)
-            if outgoing.ended:
-                del self.streams[stream_id]
-                if outgoing.trailers is not None:
-                    self.http.send_headers(stream_id, outgoing.trailers, end_stream=True)
-                else:
-                    self.http.end_stream(stream_id)
-        except h2.exceptions.ProtocolError:  # it was reset meanwhile
-            self.streams.pop(stream_id, None)
-            sent.extend((outgoing.origin, room) for _, room in outgoing.pieces)
-        return 0
 
 
 class Http2Relay:
@@ -202,8 +39,8 @@ class Http2Relay:
         port: int,
         count: Callable[[], None],
     ) -> None:
-        self._box = _Side(box, client_side=False)
-        self._server = _Side(server, client_side=True)
+        self._box = Side(box, client_side=False)
+        self._server = Side(server, client_side=True)
         self._substitution = substitution
         self._host = host
         self._port = port
@@ -293,7 +130,7 @@ class Http2Relay:
         self._highest_box_stream = max(self._highest_box_stream, here)
         refusal = self._check(event.headers)
         if refusal is not None:
-            _refuse(self._box, here, refusal)
+            answer_refusal(self._box, here, refusal)
             return
         server = self._server.http
         if self._closing or server.open_outbound_streams >= server.remote_settings.max_concurrent_streams:
@@ -305,13 +142,15 @@ class Http2Relay:
         try:
             server.send_headers(there, self._outgoing(event.headers), end_stream=ended)
         except h2.exceptions.ProtocolError as error:
-            _refuse(self._box, here, Refusal(status=400, reason=f"the request cannot be passed on: {error}"))
+            answer_refusal(
+                self._box, here, Refusal(status=400, reason=f"the request cannot be passed on: {error}")
+            )
             return
-        exchange = _Exchange(box_stream=here, server_stream=there, request_ended=ended)
+        exchange = Exchange(box_stream=here, server_stream=there, request_ended=ended)
         self._box.exchanges[here] = self._server.exchanges[there] = exchange
-        self._box.streams[here] = _Outgoing(origin=there)
+        self._box.streams[here] = Outgoing(origin=there)
         if not ended:
-            self._server.streams[there] = _Outgoing(origin=here)
+            self._server.streams[there] = Outgoing(origin=here)
 
     def _check(self, headers: Sequence[Header]) -> Refusal | None:
         fields = dict(headers)
@@ -389,7 +228,7 @@ class Http2Relay:
 
     # ------------------------------------------------------------ both ways
 
-    def _pass_data(self, source: _Side, sink: _Side, event: h2.events.DataReceived) -> None:
+    def _pass_data(self, source: Side, sink: Side, event: h2.events.DataReceived) -> None:
         exchange = source.exchanges.get(event.stream_id)
         outgoing = None if exchange is None else sink.streams.get(self._there(exchange, sink))
         if outgoing is None:  # refused or reset: nobody wants it
@@ -397,7 +236,7 @@ class Http2Relay:
         elif event.flow_controlled_length:
             outgoing.pieces.append((event.data, event.flow_controlled_length))
 
-    def _end(self, source: _Side, sink: _Side, stream_id: int, trailers: list[Header] | None = None) -> None:
+    def _end(self, source: Side, sink: Side, stream_id: int, trailers: list[Header] | None = None) -> None:
         exchange = source.exchanges.get(stream_id)
         if exchange is None:
             return
@@ -410,7 +249,7 @@ class Http2Relay:
             exchange.answer_ended = True
         self._forget_finished(exchange)
 
-    def _reset(self, source: _Side, sink: _Side, stream_id: int, code: int) -> None:
+    def _reset(self, source: Side, sink: Side, stream_id: int, code: int) -> None:
         exchange = source.exchanges.get(stream_id)
         source.streams.pop(stream_id, None)
         if exchange is None:
@@ -427,10 +266,10 @@ class Http2Relay:
         with contextlib.suppress(h2.exceptions.ProtocolError):
             sink.http.reset_stream(there, code)
 
-    def _there(self, exchange: _Exchange, sink: _Side) -> int:
+    def _there(self, exchange: Exchange, sink: Side) -> int:
         return exchange.box_stream if sink is self._box else exchange.server_stream
 
-    def _forget_finished(self, exchange: _Exchange) -> None:
+    def _forget_finished(self, exchange: Exchange) -> None:
         if exchange.request_ended and exchange.answer_ended:
             self._box.exchanges.pop(exchange.box_stream, None)
             self._server.exchanges.pop(exchange.server_stream, None)
@@ -446,7 +285,7 @@ class Http2Relay:
 
 async def refuse_http2(box: Flow, refusal: Refusal) -> None:
     """Answer the first request of a connection with a refusal. Raises ConnectionError, TimeoutError."""
-    side = _Side(box, client_side=False)
+    side = Side(box, client_side=False)
     side.begin()
     writing = asyncio.create_task(side.write(lambda stream_id, room: None))
     try:
@@ -455,7 +294,7 @@ async def refuse_http2(box: Flow, refusal: Refusal) -> None:
             while not asked and (events := await side.read()) is not None:
                 asked = [event.stream_id for event in events if isinstance(event, h2.events.RequestReceived)]
             for stream_id in asked:
-                _refuse(side, stream_id, refusal)
+                answer_refusal(side, stream_id, refusal)
             side.wake()
             side.pending += goaway_frame(max(asked, default=0))
             await side.emptied()
@@ -467,11 +306,3 @@ async def refuse_http2(box: Flow, refusal: Refusal) -> None:
     finally:
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
-
-
-def _refuse(side: _Side, stream_id: int, refusal: Refusal) -> None:
-    """Answer in the server's place."""
-    headers = [(b":status", str(refusal.status).encode()), *refusal.headers]
-    with contextlib.suppress(h2.exceptions.ProtocolError):
-        side.http.send_headers(stream_id, headers)
-        side.streams[stream_id] = _Outgoing(origin=0, pieces=deque([(refusal.body, 0)]), ended=True)

@@ -21,6 +21,7 @@ GOOD6, EVIL6 = "2606:4700::34", "2606:4700::66"
 PRIVATE, SHARED, METADATA, PRIVATE6 = "10.9.8.7", "100.64.3.3", "169.254.169.254", "fd77::7"
 OPEN_RESOLVER, DOH = "8.8.8.8", "1.1.1.1"
 HOST_HOME, HOST_WORLD = "11.0.0.2", "11.0.0.1"
+HOST6, WORLD6 = "2001:db8:b0::2", "2001:db8:b0::1"
 WORLD_ADDRESSES = (
     GOOD,
     EVIL,
@@ -66,6 +67,7 @@ class Internet:
     boxlite: Boxlite
     sniffed: Path
     home_namespace: str
+    world_namespace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ def small_internet(home: Path, directory: Path) -> Iterator[Internet]:
             "nsenter", f"--net=/run/netns/{inside}", "unshare", "--mount", "sh", "-c",
             f'mount --bind {resolv} "$(readlink -f /etc/resolv.conf)" && exec "$@"', "sh",
         )  # fmt: skip
-        yield Internet(boxlite=NamespacedBoxlite(home, prefix=enter), sniffed=sniffed, home_namespace=inside)
+        boxlite = NamespacedBoxlite(home, prefix=enter)
+        yield Internet(boxlite=boxlite, sniffed=sniffed, home_namespace=inside, world_namespace=world)
     finally:
         for process in processes:
             process.communicate()
@@ -113,8 +116,8 @@ def _ip(*words: str) -> None:
 def _wire(inside: str, world: str) -> None:
     _ip("link", "add", "bl0", "netns", inside, "type", "veth", "peer", "name", "bl1", "netns", world)
     for namespace, device, address, address6 in (
-        (inside, "bl0", HOST_HOME, "2001:db8:b0::2"),
-        (world, "bl1", HOST_WORLD, "2001:db8:b0::1"),
+        (inside, "bl0", HOST_HOME, HOST6),
+        (world, "bl1", HOST_WORLD, WORLD6),
     ):
         _ip("-n", namespace, "link", "set", "lo", "up")
         _ip("-n", namespace, "link", "set", device, "up")
@@ -125,7 +128,7 @@ def _wire(inside: str, world: str) -> None:
     for address in WORLD_ADDRESSES6:
         _ip("-n", world, "-6", "address", "add", f"{address}/128", "dev", "lo", "nodad")
     _ip("-n", inside, "route", "add", "default", "via", HOST_WORLD)
-    _ip("-n", inside, "-6", "route", "add", "default", "via", "2001:db8:b0::1")
+    _ip("-n", inside, "-6", "route", "add", "default", "via", WORLD6)
     subprocess.run(
         ("ip", "netns", "exec", inside, "sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647"),
         check=False, capture_output=True,

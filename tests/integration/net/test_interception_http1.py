@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import http.client
+import os
 import resource
 import socket
 import ssl
@@ -12,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -337,6 +339,36 @@ def test_certificate_is_good_for_no_other_host(stage: Stage) -> None:
     with context.wrap_socket(plain, server_hostname="api.test") as connection:
         (names,) = (value for key, value in connection.getpeercert()["subjectAltName"] if key == "DNS")  # type: ignore[index, misc]
     assert names == "api.test"
+
+
+def test_upload_of_a_gibibyte_arrives_whole_in_bounded_memory(stage: Stage, tmp_path: Path) -> None:
+    size = 1024 * MIB
+    source = tmp_path / "upload"
+    with source.open("wb") as file:
+        file.truncate(size - 4)
+        file.seek(0, os.SEEK_END)
+        file.write(b"end\n")
+    seen: list[tuple[bytes, int, bytes]] = []
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        received, last = 0, b""
+        while received < size:
+            last = await reader.read(MIB)
+            received += len(last)
+        seen.append((head, received, last[-4:]))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+
+    stage.serve("raw.test", count, "http/1.1")
+    before = _peak_mib()
+    words = ("--http1.1", "-H", f"X-Key: {TOKEN}", "-H", "Expect:", "-T", str(source))
+    done = stage.curl(*words, "https://raw.test/", timeout_s=300)
+    assert done.stdout == b"ok", done.stderr
+    ((head, received, last),) = seen
+    assert REAL in head and TOKEN.encode() not in head
+    assert (received, last) == (size, b"end\n")
+    assert _peak_mib() - before < 48
 
 
 def test_large_answer_to_slow_reader_stays_in_bounded_memory(stage: Stage) -> None:

@@ -13,7 +13,8 @@ from urllib.parse import quote
 import pytest
 
 from engine.errors import DeniedError
-from tests.framework.web import Stage, TestAuthority, serve_raw
+from tests.framework.authority import TestAuthority
+from tests.framework.web import Stage, serve_raw
 from tests.integration.net.conftest import OTHER_VALUE, VALUE
 
 TOKEN = "<BOXLITE_SECRET:KEY>"

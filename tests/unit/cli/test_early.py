@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from boxlite_cli import early
+from engine.shim.usual import CARD, NONE, PORT
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,24 @@ from boxlite_cli import early
     ],
 )
 def test_usual_machine_line_that_asks_for_no_other_gets_it(line: str) -> None:
-    assert early.wants_usual_machine(iter(line.split()))
+    assert early.usual_link(iter(line.split())) == CARD
+
+
+@pytest.mark.parametrize(
+    ("line", "link"),
+    [
+        ("--network disabled alpine", NONE),
+        ("--rm --net=none alpine", NONE),
+        ("--network none --network bridge alpine", CARD),
+        ("--network enabled alpine --network none", CARD),
+        ("--allow-net example.com --rm alpine true", PORT),
+        ("--rm --deny-net=example.com alpine", PORT),
+        ("-it --secret KEY,host=x --name --network alpine", PORT),
+        ("--allow-net a.example --network=disabled alpine", NONE),
+    ],
+)
+def test_usual_machine_is_connected_as_the_line_asks(line: str, link: str) -> None:
+    assert early.usual_link(iter(line.split())) == link
 
 
 @pytest.mark.parametrize(
@@ -29,15 +47,15 @@ def test_usual_machine_line_that_asks_for_no_other_gets_it(line: str) -> None:
     [
         "--cpus 2 alpine",
         "--memory=1g alpine",
+        "--allow-net example.com --cpus 2 alpine",
         "--rm -e A=B -m 256 alpine",
         "-itv /a:/b alpine",
-        "--network disabled alpine",
         "--name x --cold-boot alpine",
         "--rm",
     ],
 )
 def test_usual_machine_line_that_asks_for_another_does_not_get_it(line: str) -> None:
-    assert not early.wants_usual_machine(iter(line.split()))
+    assert early.usual_link(iter(line.split())) is None
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def test_startup_of_version_loads_almost_nothing() -> None:
     assert not loaded_by(statement) & (HEAVY | {"typer", "boxlite_cli.app", "engine.model"})
 
 
-def test_startup_of_a_pull_loads_neither_options_of_boxes_nor_a_library_for_http() -> None:
+def test_startup_of_a_pull_loads_no_options_of_boxes() -> None:
     loaded = loaded_by(
         "import boxlite_cli.app, boxlite_cli.commands.pull, engine.images.registry, engine.disks.build"
     )
-    assert not loaded & (HEAVY | {"boxlite_cli.option_groups", "urllib3"})
+    assert not loaded & (HEAVY | {"boxlite_cli.option_groups"})

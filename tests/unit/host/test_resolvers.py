@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.host.resolvers import Resolvers, find_resolvers, parse_resolv_conf
+from engine.host.resolvers import Resolvers, find_resolvers, parse_resolv_conf, resolver_file
 
 
 def test_parse_takes_servers_and_the_last_search() -> None:
@@ -32,3 +32,14 @@ def test_find_keeps_the_stub_when_nothing_is_behind_it(tmp_path: Path) -> None:
 
 def test_find_without_any_file_has_no_server(tmp_path: Path) -> None:
     assert find_resolvers((tmp_path / "none",)) == Resolvers(stub=True)
+
+
+def test_resolver_file_is_the_one_the_servers_come_from(tmp_path: Path) -> None:
+    stub, real, empty = tmp_path / "resolv.conf", tmp_path / "real.conf", tmp_path / "empty.conf"
+    stub.write_text("nameserver 127.0.0.53\nsearch lan\n")
+    real.write_text("nameserver 192.168.1.1\n")
+    empty.write_text("search lan\n")
+    assert resolver_file((stub, real)) == str(real)
+    assert resolver_file((stub, tmp_path / "none")) == str(stub)
+    assert resolver_file((empty,)) is None
+    assert resolver_file((tmp_path / "none",)) is None

@@ -1,12 +1,15 @@
 """Who passt is, and what it may do, before it confines itself."""
 
 import os
+import socket
+import sys
+from pathlib import Path
 
 import pytest
 
 from engine.jailer.grants import Identity
 from engine.model import PortSpec, Protocol
-from engine.net.passt import CAPABILITIES, find_passt, needs_privilege, passt_jail
+from engine.net.passt import BURST_BYTES, CAPABILITIES, find_passt, hold_bursts, needs_privilege, passt_jail
 from engine.process import find_program
 
 pytestmark = pytest.mark.skipif(find_program("passt") is None, reason="passt is not installed")
@@ -50,3 +53,14 @@ def test_passt_is_the_one_for_this_processor_that_starts_no_other() -> None:
     assert os.access(passt(), os.X_OK)
     assert jail.syscalls is not None
     assert {"execveat", "fork", "ptrace"} <= set(jail.syscalls.refused)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_pair_of_the_network_has_room_for_a_burst_of_passt() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        room = hold_bursts(ours)
+        allowed = int(Path("/proc/sys/net/core/wmem_max").read_text())
+        assert room >= min(allowed, BURST_BYTES)
+        ours.setblocking(False)
+        assert ours.send(bytes(room // 2)) == room // 2  # half is the kernel's own

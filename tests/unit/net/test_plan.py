@@ -34,10 +34,10 @@ def test_plan_ports_when_taken_names_the_address(protocol: Protocol) -> None:
 
 def test_passt_argv_publishes_just_the_asked_ports() -> None:
     ports = [PortSpec(box_port=80, host_port=8080, host_ip="127.0.0.1")]
-    argv = build_passt_argv("passt", 9, ports, resolver="10.0.0.1")
+    argv = build_passt_argv("passt", 9, ports)
     words = " ".join(argv)
     assert "--fd 9" in words and "--tcp-ports 127.0.0.1/8080:80" in words and "--udp-ports none" in words
-    assert "--dns-forward 192.168.127.1" in words and "--no-map-gw" not in words
+    assert "--dns-forward 192.168.127.1" in words and "--dns " not in words and "--no-map-gw" not in words
 
 
 def test_passt_argv_without_host_access_does_not_map_the_gateway() -> None:

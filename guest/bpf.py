@@ -1,0 +1,88 @@
+"""BPF programs of the agent: instructions with labels, and the system call that loads them.
+
+Documentation: bpf(2), Documentation/bpf/standardization/instruction-set.rst.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+import sys
+
+LOG_BYTES = 65536
+_NUMBERS = {"x86_64": 321, "aarch64": 280}
+_PROG_LOAD = 5
+_INSTRUCTION = struct.Struct("=BBhi")
+
+# Classes, sizes and operations (linux/bpf_common.h, linux/bpf.h).
+LOAD_WORD, STORE_WORD, STORE_BYTE = 0x61, 0x63, 0x73
+LOAD_PACKET_HALF, LOAD_PACKET_BYTE = 0x28, 0x30
+MOVE, MOVE_REGISTER, AND, OR, ADD, LOAD_64, BIG_ENDIAN = 0xB7, 0xBF, 0x57, 0x47, 0x07, 0x18, 0xDC
+JUMP, JUMP_EQUAL, JUMP_EQUAL_32, JUMP_NOT_EQUAL_32, CALL, EXIT = 0x05, 0x15, 0x16, 0x56, 0x85, 0x95
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Code:
+    """Instructions with jumps to labels further on."""
+
+    def __init__(self) -> None:
+        self._instructions: list[tuple[int, int, int, int | str, int]] = []
+        self._labels: dict[str, int] = {}
+
+    def add(
+        self, operation: int, target: int = 0, source: int = 0, offset: int = 0, *, immediate: int = 0
+    ) -> None:
+        self._instructions.append((operation, target, source, offset, immediate))
+
+    def jump(self, operation: int, register: int, value: int, label: str) -> None:
+        self._instructions.append((operation, register, 0, label, value))
+
+    def label(self, name: str) -> None:
+        self._labels[name] = len(self._instructions)
+
+    def assemble(self) -> bytes:
+        code = b""
+        for index, (operation, target, source, offset, immediate) in enumerate(self._instructions):
+            distance = self._labels[offset] - index - 1 if isinstance(offset, str) else offset
+            registers = source << 4 | target if sys.byteorder == "little" else target << 4 | source
+            signed = immediate - (1 << 32) if immediate >= 1 << 31 else immediate
+            code += _INSTRUCTION.pack(operation, registers, distance, signed)
+        return code
+
+
+def load(program: bytes, kind: int, attachment: int) -> int:
+    """A descriptor of the program. `kind` is a BPF_PROG_TYPE, `attachment` the BPF attach type it is for. Raises OSError."""
+    code = ctypes.create_string_buffer(program, len(program))
+    license_name = ctypes.create_string_buffer(b"Apache-2.0")
+    log = ctypes.create_string_buffer(LOG_BYTES)
+
+    def attributes(level: int) -> bytes:
+        return struct.pack(
+            "=IIQQIIQII16sII",
+            kind, len(program) // _INSTRUCTION.size,
+            ctypes.addressof(code), ctypes.addressof(license_name),
+            level, LOG_BYTES if level else 0, ctypes.addressof(log) if level else 0,
+            0, 0, b"boxlite", 0, attachment,
+        )  # fmt: skip
+
+    try:
+        return bpf(_PROG_LOAD, attributes(0))
+    except OSError:
+        try:
+            return bpf(_PROG_LOAD, attributes(1))
+        except OSError as error:
+            said = log.value.decode(errors="replace").strip().splitlines()
+            raise OSError(error.errno, f"loading a program: {said[-1:]}") from error
+
+
+def bpf(command: int, attributes: bytes) -> int:
+    """The system call. Raises OSError."""
+    buffer = ctypes.create_string_buffer(attributes, 128)
+    result = _libc.syscall(_NUMBERS[platform.machine()], command, ctypes.byref(buffer), len(attributes))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"bpf command {command}: {os.strerror(number)}")
+    return int(result)
