@@ -69,6 +69,12 @@ class Fetching:
         self.clients.append(RegistryClient(self.name, endpoint, credential, self.cancelled))
         self.troubles += [trouble for trouble in troubles if trouble not in self.troubles]
 
+    def cancel(self) -> None:
+        """Have the threads end soon, also one that waits for a registry's next word."""
+        self.cancelled.set()
+        for client in self.clients:
+            client.abort()
+
     def close(self) -> None:
         for client in self.clients:
             client.close()
@@ -182,7 +188,7 @@ class Fetching:
                 try:
                     await asyncio.shield(transfer)
                 except asyncio.CancelledError:
-                    self.cancelled.set()
+                    self.cancel()
                     await asyncio.gather(
                         transfer, return_exceptions=True
                     )  # the lock stays while a thread writes

@@ -5,14 +5,19 @@ requests would do it too, at more cost of loading; and its reading of NO_PROXY i
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import IO, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
+from weakref import WeakSet
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError, ProxyError, SSLError
 
 from engine.images.proxies import Proxy, find_proxy
@@ -95,6 +100,8 @@ class HttpClient:
         self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
         self._lock = Lock()
         self._managers: dict[tuple[str, Proxy | None], urllib3.PoolManager] = {}
+        self._connected: WeakSet[HTTPConnection] = WeakSet()
+        self._pools = _pools_that_tell(self._note)
 
     def close(self) -> None:
         """Let go of the connections nobody uses, and of each of the others when its answer is closed."""
@@ -103,6 +110,21 @@ class HttpClient:
             self._managers.clear()
         for manager in managers:
             manager.clear()
+
+    def abort(self) -> None:
+        """Break off every request that waits for an answer, in whatever thread: it gets one of READ_ERRORS, or HttpError."""
+        with self._lock:
+            connections = list(self._connected)
+        for connection in connections:
+            # Of TLS, and of TLS within TLS, the socket below: the other thread is in the middle of using the layer above.
+            below = getattr(connection.sock, "socket", connection.sock)
+            if below is not None:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(below, socket.SHUT_RDWR)
+
+    def _note(self, connection: HTTPConnection) -> None:
+        with self._lock:
+            self._connected.add(connection)
 
     def request(
         self,
@@ -182,14 +204,40 @@ class HttpClient:
     def _new_manager(self, scheme: str, proxy: Proxy | None) -> urllib3.PoolManager:
         context = self._new_context() if scheme == "https" or (proxy and proxy.scheme == "https") else None
         options: dict[str, Any] = {"maxsize": _CONNECTIONS, "ssl_context": context}
-        if proxy is None:
-            return urllib3.PoolManager(**options)
-        return urllib3.ProxyManager(
-            f"{proxy.scheme}://{proxy.address}",
-            proxy_headers=proxy.headers,
-            proxy_ssl_context=context,
-            **options,
+        manager = (
+            urllib3.PoolManager(**options)
+            if proxy is None
+            else urllib3.ProxyManager(
+                f"{proxy.scheme}://{proxy.address}",
+                proxy_headers=proxy.headers,
+                proxy_ssl_context=context,
+                **options,
+            )
         )
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+def _pools_that_tell(note: Callable[[HTTPConnection], None]) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's own pools and connections, each of which is noted once it is there."""
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            note(self)
+
+    class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            note(self)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
 
 
 def _failure(error: BaseException, proxy: Proxy | None) -> HttpError:

@@ -109,7 +109,7 @@ async def _pull_name(
                         after=arrivals.finish,
                     )
                 except BaseException:
-                    cancelled.set()
+                    job.cancel()
                     await arrivals.abandon()
                     raise
     finally:

@@ -49,6 +49,10 @@ class RegistryClient:
     def close(self) -> None:
         self._transport.session.close()
 
+    def abort(self) -> None:
+        """Break off what other threads are waiting for."""
+        self._transport.session.abort()
+
     def ping(self) -> None:
         """Show that the registry takes our credentials (`GET /v2/`)."""
         url = self.endpoint.base_url.removesuffix(self.endpoint.repository)

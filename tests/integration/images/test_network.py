@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 
 import pytest
@@ -12,7 +13,8 @@ from engine.errors import BoxliteError, ImageError, ImageNotFoundError, NetworkE
 from engine.images.pull import pull
 from engine.images.store import ImageStore
 from engine.layout import Layout
-from engine.model import RuntimeConfig
+from engine.model import RegistryConfig, RuntimeConfig
+from tests.framework.certificates import Certificate
 from tests.framework.image_builder import build_image, file
 from tests.framework.scripted_registry import Answer, Asked, ScriptedRegistry
 
@@ -152,6 +154,36 @@ async def test_cancelled_pull_ends_soon_and_leaves_a_sound_store(
     assert time.monotonic() - before < 2
     scripted.rules.clear()
     assert (await pull(layout, CONFIG, reference)).manifest_digest == IMAGE.digest
+
+
+@pytest.mark.parametrize("part", ["/manifests/", BIG])
+@pytest.mark.parametrize("has_tls", [False, True])
+async def test_pull_that_waits_for_a_silent_registry_can_be_cancelled(
+    layout: Layout, certificate: Certificate, part: str, has_tls: bool
+) -> None:
+    registry = ScriptedRegistry(tls=(certificate.certificate, certificate.key) if has_tls else None)
+    reference = registry.put("v1", IMAGE)
+    entry = RegistryConfig(host=registry.host, ca_file=str(certificate.certificate) if has_tls else None)
+    asked, over = threading.Event(), threading.Event()
+
+    def rule(request: Asked) -> Answer | None:
+        if part in request.path:
+            asked.set()
+            over.wait(20)
+        return None
+
+    registry.rules.append(rule)
+    try:
+        pulling = asyncio.create_task(pull(layout, RuntimeConfig(image_registries=(entry,)), reference))
+        assert await asyncio.to_thread(asked.wait, 10)
+        before = time.monotonic()
+        pulling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pulling
+        assert time.monotonic() - before < 5
+    finally:
+        over.set()
+        registry.stop()
 
 
 async def test_full_disk_during_a_pull_is_said_and_mended_by_the_next(
