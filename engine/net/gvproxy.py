@@ -32,6 +32,7 @@ MEMORY_BYTES = 4 << 30
 """What it may map: Go reserves far more than it uses."""
 START_TIMEOUT_S = 10.0
 EXPOSE_TIMEOUT_S = 5.0
+MOST_ANSWER_BYTES = 4096
 _LOOK_EVERY_S = 0.005
 _PIECE_BYTES = 256 * 1024
 _INSIDE = "/net"
@@ -51,16 +52,14 @@ def build_gvproxy_argv(binary: str, directory: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def build_expose_request(port: PortSpec) -> bytes:
-    """The request that publishes a port, for the control socket."""
+def expose_document(port: PortSpec) -> dict[str, str]:
+    """What asks for a port to be published."""
     host = f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip
-    body = json.dumps({
-        "local": f"{host}:{port.host_port}", "remote": f"{BOX_ADDRESS}:{port.box_port}", "protocol": str(port.protocol),
-    }).encode()  # fmt: skip
-    return (
-        b"POST /services/forwarder/expose HTTP/1.0\r\nHost: gvproxy\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
-    )
+    return {
+        "local": f"{host}:{port.host_port}",
+        "remote": f"{BOX_ADDRESS}:{port.box_port}",
+        "protocol": str(port.protocol),
+    }
 
 
 def gvproxy_jail(
@@ -197,18 +196,28 @@ class GvproxyNetwork:
         )
 
     async def _expose(self, port: PortSpec) -> None:
-        loop = asyncio.get_running_loop()
+        from http.client import HTTPException
+
         with await self._connect(_CONTROL_SOCKET) as control:
-            answer = b""
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EXPOSE_TIMEOUT_S):
-                    await loop.sock_sendall(control, build_expose_request(port))
-                    while more := await loop.sock_recv(control, 4096):
-                        answer += more
-        head, _, said = answer.partition(b"\r\n\r\n")
-        if head.split(b" ")[1:2] != [b"200"]:
-            reason = said.decode(errors="replace").strip() or "no answer"
-            raise NetworkError(f"gvproxy does not publish {port.host_ip}:{port.host_port}: {reason}")
+            control.settimeout(EXPOSE_TIMEOUT_S)
+            try:
+                refusal = await asyncio.to_thread(_ask_to_expose, control, port)
+            except (OSError, HTTPException):
+                refusal = "no answer"
+        if refusal is not None:
+            raise NetworkError(f"gvproxy does not publish {port.host_ip}:{port.host_port}: {refusal}")
+
+
+def _ask_to_expose(control: socket.socket, port: PortSpec) -> str | None:
+    """Why it does not, or None when it does. Blocks. Raises OSError, HTTPException."""
+    from http.client import HTTPConnection
+
+    connection = HTTPConnection("gvproxy")
+    connection.sock = control
+    connection.request("POST", "/services/forwarder/expose", body=json.dumps(expose_document(port)))
+    answer = connection.getresponse()
+    said = answer.read(MOST_ANSWER_BYTES).decode(errors="replace").strip()
+    return None if answer.status == 200 else said or f"status {answer.status}"
 
 
 async def _receive(source: socket.socket) -> bytes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 from engine.jailer.syscalls import gvproxy_profile
 from engine.model import PortSpec, Protocol
-from engine.net.gvproxy import build_expose_request, build_gvproxy_argv, gvproxy_jail
+from engine.net.gvproxy import build_gvproxy_argv, expose_document, gvproxy_jail
 
 TCP = PortSpec(box_port=80, host_port=8080, host_ip="127.0.0.1")
 UDP6 = PortSpec(box_port=53, host_port=5353, host_ip="::1", protocol=Protocol.UDP)
@@ -21,16 +20,13 @@ def test_gvproxy_argv_listens_for_qemu_and_publishes_nothing_by_itself() -> None
     )  # fmt: skip
 
 
-def test_expose_request_names_both_addresses_and_the_protocol() -> None:
-    head, _, body = build_expose_request(TCP).partition(b"\r\n\r\n")
-    assert head.startswith(b"POST /services/forwarder/expose HTTP/1.0\r\n")
-    assert f"Content-Length: {len(body)}".encode() in head
-    assert json.loads(body) == {"local": "127.0.0.1:8080", "remote": "192.168.127.2:80", "protocol": "tcp"}
-    assert json.loads(build_expose_request(UDP6).partition(b"\r\n\r\n")[2]) == {
-        "local": "[::1]:5353",
-        "remote": "192.168.127.2:53",
-        "protocol": "udp",
+def test_expose_document_names_both_addresses_and_the_protocol() -> None:
+    assert expose_document(TCP) == {
+        "local": "127.0.0.1:8080",
+        "remote": "192.168.127.2:80",
+        "protocol": "tcp",
     }
+    assert expose_document(UDP6) == {"local": "[::1]:5353", "remote": "192.168.127.2:53", "protocol": "udp"}
 
 
 def test_gvproxy_may_bind_what_is_published_and_no_other_port(tmp_path: Path) -> None:
