@@ -28,7 +28,7 @@ from engine.layout import BoxLayout
 from engine.model import Accel, SecurityOptions
 from engine.net.passt import passt_jail
 from engine.process import Command, get_program
-from engine.shim.gateway_jail import gateway_jail
+from engine.shim.gateway_jail import claim_gateway_identity, gateway_jail
 from engine.vmm.confinement import SHARE_INSIDE, claim_identity, machine_jail
 from engine.vmm.spec import GuestFiles, Shape, Template, VmSpec
 from tests.framework import attacker
@@ -47,6 +47,7 @@ def make_home(home: Path) -> VmSpec:
         "db",
         "boxes/own/mounts",
         "boxes/own/logs",
+        "boxes/own/connections",
         "boxes/other/logs",
         "volumes/v",
     ):
@@ -88,7 +89,13 @@ def jail_of(place: str, home: Path) -> Jail:
     if place == "machine":
         return machine_jail(spec, security, host.qemu_binary(), identity=identity)
     if place == "gateway":
-        return gateway_jail(BoxLayout(home / "boxes/own"), enabled=True, ca_file=None)
+        claim = claim_gateway_identity(enabled=True, ca_file=None)
+        return gateway_jail(
+            BoxLayout(home / "boxes/own"),
+            enabled=True,
+            ca_file=None,
+            identity=None if claim is None else claim.identity,
+        )
     return passt_jail(get_program("passt"), identity=identity)
 
 
