@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BoxliteError
-from engine.portal import connection, files, listing, session
 from engine.portal import execution as executions
+from engine.portal import files, greeting, listing, session
 from engine.portal.boot import boot
 from engine.portal.execution import Execution
 from engine.portal.failures import translated
@@ -35,8 +35,8 @@ from guest.wire import portal_pb2 as wire
 
 def hurry(change: Callable[[Any, str, Any], None] = setattr) -> None:
     """Shorten the host's deadlines: what they do is tested, not their length."""
-    change(connection, "HELLO_PATIENCE_S", (0.2, 0.4))
-    change(connection, "MAX_STALE_BYTES", 8 << 20)
+    change(greeting, "HELLO_PATIENCE_S", (0.2, 0.4))
+    change(greeting, "MAX_STALE_BYTES", 8 << 20)
     change(files, "STALL_S", 1.0)
     change(box_users, "READ_TIMEOUT_S", 1.0)
     change(executions, "BEGIN_DEADLINE_S", 1.5)
