@@ -3,12 +3,22 @@ for ever (grpc, doc/fork_support.md: the asyncio API is not supported)."""
 
 from __future__ import annotations
 
+import gc
 import os
 
 from engine.errors import UnsupportedError
 
 _pids: list[int] = []
 """The process that uses gRPC, once one does."""
+
+
+def _keep_what_was_forked() -> None:
+    """Never collect what the process before had: taking gRPC's part of it down waits for a thread that is not here."""
+    if _pids:
+        gc.freeze()
+
+
+os.register_at_fork(after_in_child=_keep_what_was_forked)
 
 
 def claim_grpc() -> None:
