@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import IO
@@ -18,6 +17,7 @@ from engine.disks.tar_entry import TarEntry
 from engine.disks.tar_reader import iter_entries
 from engine.errors import BoxliteError, ImageError, InternalError
 from engine.fsutil import storage_error
+from engine.values import dataclass
 
 _CHUNKS_IN_FLIGHT = 4
 

@@ -8,7 +8,6 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -23,6 +22,7 @@ from engine.layout import Layout
 from engine.model import Image, Layer, utc_now
 from engine.names import did_you_mean
 from engine.store.images_db import ImageRow, ImagesDb, open_images_db
+from engine.values import dataclass
 
 _ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
 _REF_NAME = "org.opencontainers.image.ref.name"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.disks.qcow2 import find_backing_file
@@ -16,6 +15,7 @@ from engine.layout import Layout
 from engine.model import BoxRecord, BoxStatus, DiskUsage, Reclaimable
 from engine.runtime.context import Context
 from engine.runtime.records import list_boxes, remove_box
+from engine.values import dataclass
 from engine.vmm.guest_image import find_guest_image
 
 YOUNG_S = 600.0
