@@ -45,7 +45,7 @@ _MAX_NESTED_INDEXES = 4
 _REPORT_STEP_BYTES = 1 << 20
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Fetching:
     """One image under way. `clients` are asked in their order; the first that has the manifest comes to the front."""
 
