@@ -101,13 +101,15 @@ async def _pull_name(
                 job.threads = threads
                 try:
                     manifest_digest, source_digest = await job.run()
-                    return await store.add(
+                    image = await store.add(
                         manifest_digest,
                         name=name.with_digest(name.digest) if name.digest else name,
                         repository=name.name,
                         source_digest=source_digest,
                         after=arrivals.finish,
                     )
+                    job.sum_up()
+                    return image
                 except BaseException:
                     job.cancel()
                     await arrivals.abandon()
