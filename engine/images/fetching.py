@@ -151,7 +151,8 @@ class Fetching:
         answer = loop.run_in_executor(
             self.threads, lambda: client.fetch_manifest(which, size_bytes=size_bytes)
         )
-        self.arrivals.prepare()
+        import aiosqlite  # noqa: F401  what the end of a pull needs, loaded while the registry thinks
+
         return await answer
 
     async def _fetch_all(
@@ -170,8 +171,10 @@ class Fetching:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for blob in blobs:
-                    group.create_task(fetch(blob))
+                under_way = [group.create_task(fetch(blob)) for blob in blobs]
+                await asyncio.sleep(0)  # by then the first requests are with their threads
+                if not all(one.done() for one in under_way):
+                    self.arrivals.prepare()
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
