@@ -13,12 +13,12 @@ import contextlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine import host
 from engine.errors import BoxliteError
 from engine.process import Command, find_program, run
+from engine.values import dataclass
 
 ROOT = Path("/sys/fs/cgroup")
 PARENT = "boxlite"
