@@ -21,7 +21,7 @@ from engine.jailer.programs import program_grants
 from engine.jailer.room import jailed
 from engine.jailer.syscalls import passt_profile
 from engine.model import PortSpec, Protocol
-from engine.net.plan import DNS_ADDRESS
+from engine.net.plan import DNS_ADDRESS, EVERY_ADDRESS, sharing_host_port
 from engine.process import Command, find_program, start, terminate
 from guest.wire.constants import (
     BOX_ADDRESS,
@@ -60,8 +60,12 @@ def build_passt_argv(
     words = [
         binary, "--foreground", "--quiet", "--fd", str(fd),
         "--address", BOX_ADDRESS, "--netmask", str(BOX_PREFIX_LENGTH), "--gateway", HOST_ADDRESS,
-        "--mtu", str(BOX_MTU), "--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra",
+        "--mtu", str(BOX_MTU), "--no-dhcp", "--no-dhcpv6", "--no-ra",
     ]  # fmt: skip
+    if not (ipv6 and any(":" in port.host_ip for port in ports)):
+        words.append(
+            "--no-ndp"
+        )  # else callers from the host's loopback have an address that the box looks for
     if ipv6:
         words += ("--address", BOX_ADDRESS6, "--gateway", HOST_ADDRESS6)
     else:
@@ -72,11 +76,26 @@ def build_passt_argv(
         words.append("--no-map-gw")
     for flag, protocol in (("--tcp-ports", Protocol.TCP), ("--udp-ports", Protocol.UDP)):
         published = [port for port in ports if port.protocol is protocol]
-        if not published:
-            words += (flag, "none")
-        for port in published:
-            words += (flag, f"{port.host_ip}/{port.host_port}:{port.box_port}")
+        for specifier in _specifiers(published) or ("none",):
+            words += (flag, specifier)
     return tuple(words)
+
+
+def _specifiers(ports: Sequence[PortSpec]) -> tuple[str, ...]:
+    """How passt is told of the ports of one protocol. It takes each host port once: without an address it is that of every address,
+    over IPv4 and IPv6."""
+    everywhere = {
+        port.host_port
+        for port in ports
+        if {one.host_ip for one in sharing_host_port(port, ports)} == EVERY_ADDRESS
+    }
+    told = [
+        f"{port.host_port}:{port.box_port}"
+        if port.host_port in everywhere
+        else f"{port.host_ip}/{port.host_port}:{port.box_port}"
+        for port in ports
+    ]
+    return tuple(dict.fromkeys(told))
 
 
 def passt_jail(

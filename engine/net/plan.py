@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from engine.errors import NetworkError, PortInUseError
+from engine.errors import NetworkError, PortInUseError, UnsupportedError
 from engine.model import PortSpec, Protocol
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DNS_ADDRESS = "192.168.127.1"
 HOST_ALIAS = "host.boxlite.internal"
+EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  recognised, not bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,24 @@ def plan_ports(ports: Sequence[PortSpec]) -> tuple[PortSpec, ...]:
     Raises PortInUseError naming the taken address and who holds it, before anything is started.
     """
     return tuple(replace(port, host_port=_free_port(port)) for port in ports)
+
+
+def check_ports_for_passt(ports: Sequence[PortSpec]) -> None:
+    """Raise UnsupportedError for a host port that is published on several addresses, unless these are all that there are."""
+    for port in ports:
+        sharing = sharing_host_port(port, ports)
+        addresses = {one.host_ip for one in sharing}
+        if len({one.box_port for one in sharing}) > 1 or (len(addresses) > 1 and addresses != EVERY_ADDRESS):
+            raise UnsupportedError(
+                f"host port {port.host_port}/{port.protocol} is published on {' and '.join(sorted(addresses))}: passt, the network "
+                "process, takes a host port once",
+                hint="publish it on 0.0.0.0 and [::], or under another host port for each address",
+            )
+
+
+def sharing_host_port(port: PortSpec, ports: Sequence[PortSpec]) -> list[PortSpec]:
+    """The ports published at the same host port, on whichever addresses; this one among them."""
+    return [one for one in ports if (one.protocol, one.host_port) == (port.protocol, port.host_port)]
 
 
 def _free_port(port: PortSpec) -> int:

@@ -12,7 +12,7 @@ from engine import host
 from engine.disks.qcow2 import create_overlay
 from engine.errors import PortInUseError
 from engine.model import BoxRecord, BoxSpec, BoxStatus, ImageConfig, NetworkMode, PortSpec, TerminalSize
-from engine.net.plan import plan_ports
+from engine.net.plan import check_ports_for_passt, plan_ports
 from engine.net.programs import find_substitute
 from engine.process import signal_number
 from engine.runtime import images
@@ -114,8 +114,11 @@ async def _network_of(context: Context, spec: BoxSpec, image: ImageConfig) -> Ne
         return None
     restriction = restriction_of(spec) if is_restricted(spec) else None
     gvproxy = find_substitute() if restriction is None else None
+    ports = await _plan_ports(context, published_ports(spec, image))
+    if restriction is None and gvproxy is None:
+        check_ports_for_passt(ports)
     return NetworkGrant(
-        ports=await _plan_ports(context, published_ports(spec, image)),
+        ports=ports,
         host_access=spec.network.host_access,
         resolver_file=host.resolver_file(),
         ipv6=gvproxy is None and host.has_ipv6(),

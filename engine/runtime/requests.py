@@ -33,6 +33,7 @@ from guest.wire.constants import (
     BOX_PREFIX_LENGTH6,
     HOST_ADDRESS,
     HOST_ADDRESS6,
+    LINK_ADDRESS6,
 )
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -75,6 +76,8 @@ def guest_init_request(record: BoxRecord, *, ephemeral: bool, ipv6: bool = False
             request.network.address6 = f"{BOX_ADDRESS6}/{BOX_PREFIX_LENGTH6}"
             request.network.gateway6 = HOST_ADDRESS6
             request.hosts.add(address=BOX_ADDRESS6, names=[hostname])
+            if not is_restricted(spec) and any(":" in port.host_ip for port in spec.ports):
+                request.network.link_address6 = f"{LINK_ADDRESS6}/{BOX_PREFIX_LENGTH6}"
         request.hosts.add(address=BOX_ADDRESS, names=[hostname])
         if spec.network.host_access:
             request.hosts.add(address=HOST_ADDRESS, names=[HOST_ALIAS])
