@@ -15,7 +15,7 @@ import sys
 LOG_BYTES = 65536
 _NUMBERS = {"x86_64": 321, "aarch64": 280}
 _MAP_CREATE, _PROG_LOAD, _LINK_CREATE = 0, 5, 28
-_MAP_TYPE_ARRAY = 2
+_MAP_TYPE_ARRAY, _MAPPED = 2, 1 << 10
 _PROG_TYPE_SCHED_CLS, _ATTACH_TCX_INGRESS, _ATTACH_TCX_EGRESS = 3, 46, 47
 TCX_NEXT = 0xFFFFFFFF
 """What a program at an interface returns for a frame that is to go its way."""
@@ -86,9 +86,10 @@ def load(program: bytes, kind: int, attachment: int) -> int:
             raise OSError(error.errno, f"loading a program: {said[-1:]}") from error
 
 
-def make_array(slots: int, slot_bytes: int) -> int:
-    """A descriptor of a map with numbered slots, all zeros at first. Raises OSError."""
-    return bpf(_MAP_CREATE, struct.pack("=IIII", _MAP_TYPE_ARRAY, 4, slot_bytes, slots))
+def make_array(slots: int, slot_bytes: int, *, mapped: bool = False) -> int:
+    """A descriptor of a map with numbered slots, all zeros at first; with `mapped` it can be mapped (mmap(2)). Raises OSError."""
+    flags = _MAPPED if mapped else 0
+    return bpf(_MAP_CREATE, struct.pack("=IIIII", _MAP_TYPE_ARRAY, 4, slot_bytes, slots, flags))
 
 
 def attach_to_interface(program: bytes, interface: str, *, incoming: bool) -> tuple[int, int]:
@@ -97,6 +98,11 @@ def attach_to_interface(program: bytes, interface: str, *, incoming: bool) -> tu
     loaded = load(program, _PROG_TYPE_SCHED_CLS, attachment)
     index = socket.if_nametoindex(interface)
     return loaded, bpf(_LINK_CREATE, struct.pack("=IIII16x", loaded, index, attachment, 0))
+
+
+def attach_to_cgroup(loaded: int, group: int, attachment: int) -> tuple[int, int]:
+    """Have a program in force in a cgroup and all below it; the descriptors it lives by. Raises OSError."""
+    return loaded, bpf(_LINK_CREATE, struct.pack("=IIII", loaded, group, attachment, 0))
 
 
 def bpf(command: int, attributes: bytes) -> int:

@@ -21,13 +21,15 @@ from engine.jailer.programs import program_grants
 from engine.jailer.room import jailed
 from engine.jailer.syscalls import passt_profile
 from engine.model import PortSpec, Protocol
-from engine.net.plan import DNS_ADDRESS, EVERY_ADDRESS, sharing_host_port
+from engine.net.plan import EVERY_ADDRESS, sharing_host_port
 from engine.process import Command, find_program, start, terminate
 from guest.wire.constants import (
     BOX_ADDRESS,
     BOX_ADDRESS6,
     BOX_MTU,
     BOX_PREFIX_LENGTH,
+    DNS_ADDRESS,
+    DNS_ADDRESS6,
     HOST_ADDRESS,
     HOST_ADDRESS6,
 )
@@ -54,7 +56,7 @@ def build_passt_argv(
 ) -> tuple[str, ...]:
     """passt's argument vector for a box. The gateway's address is the host's loopback, unless `host_access` is off.
 
-    `answers_names`: queries to DNS_ADDRESS are sent to the host's name server, which passt finds in /etc/resolv.conf alone: versions
+    `answers_names`: queries to DNS_ADDRESS are sent to the host's first name server, those to DNS_ADDRESS6 to the first one over IPv6; which passt finds in /etc/resolv.conf alone: versions
     of 2023 send them nowhere when they are given one with `--dns`. `ipv6`: the host has it, so the box has too.
     """
     words = [
@@ -72,6 +74,8 @@ def build_passt_argv(
         words.append("--ipv4-only")
     if answers_names:
         words += ("--dns-forward", DNS_ADDRESS)
+    if answers_names and ipv6:
+        words += ("--dns-forward", DNS_ADDRESS6)
     if not host_access:
         words.append("--no-map-gw")
     for flag, protocol in (("--tcp-ports", Protocol.TCP), ("--udp-ports", Protocol.UDP)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from engine.errors import NetworkError, PortInUseError, UnsupportedError
 from engine.model import PortSpec, Protocol
+from guest.wire.constants import HOST_ADDRESS, HOST_ADDRESS6
 
 if TYPE_CHECKING:
     from engine.net.policy import Policy
     from engine.net.secrets import SecretsGrant
 
-DNS_ADDRESS = "192.168.127.1"
 HOST_ALIAS = "host.boxlite.internal"
 EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  recognised, not bound
 
@@ -52,6 +53,15 @@ class GatewayPlan:
     portal_fd: int
     listeners: tuple[tuple[int, PortSpec], ...] = ()
     secrets: SecretsGrant | None = None
+
+
+def tcp_server(server: str) -> str | None:
+    """Where a box reaches over TCP a server that the host asks for names; None where it does not: of the host's loopback it reaches the
+    first address alone."""
+    address = ipaddress.ip_address(server)
+    if not address.is_loopback:
+        return server
+    return {"127.0.0.1": HOST_ADDRESS, "::1": HOST_ADDRESS6}.get(server)
 
 
 def mac_of(box_id: str) -> str:

@@ -133,6 +133,7 @@ def _network(request: pb.InitRequest) -> Network | None:
         mtu=wanted.mtu,
         announce=wanted.announce,
         link_address6=wanted.link_address6,
+        name_server=wanted.name_server,
     )
 
 
