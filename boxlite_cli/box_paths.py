@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.portal.glance import glance_directory
-from engine.store.glance import MOST, glance_running_box
+from engine.store.glance import glance_running_box
 
 PATIENCE_S = 1.0
 
@@ -15,14 +15,11 @@ def paths_in_box(home: str, box: str, path: str) -> list[str]:
         return []
     directory, slash, beginning = path.rpartition("/")
     names = glance_directory(
-        f"{home}/boxes/{box_id}/sockets", f"{directory}/".encode(), patience_s=PATIENCE_S
-    )
-    shown = (
-        f"{name.decode('utf-8', 'replace')}{'/' if is_directory else ''}" for name, is_directory in names
+        f"{home}/boxes/{box_id}/sockets/shim.sock", f"{directory}/", beginning, patience_s=PATIENCE_S
     )
     fitting = sorted(
         name
-        for name in shown
+        for name in names
         if name.startswith(beginning) and (beginning or not name.startswith(".")) and name.isprintable()
     )
-    return [f"{directory}{slash or '/'}{name}" for name in fitting[:MOST]]
+    return [f"{directory}{slash or '/'}{name}" for name in fitting]

@@ -17,6 +17,7 @@ from guest.cgroups import limit_box, main_group, setup_cgroups
 from guest.container import Container
 from guest.device_filter import DeviceFilter
 from guest.egress import Egress, NetworkPort
+from guest.glance import Glances
 from guest.http2 import PortalServer
 from guest.interface import Interface
 from guest.lanes import Lane, Lanes
@@ -146,7 +147,7 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
         main_group(box),
         is_wanted=lambda: any(port.is_taken for port in portals),
     )
-    events.on_order = Orders(container, warm_up).obey
+    events.on_order = Orders(container, warm_up, Glances(container, reaper, events.send)).obey
     poller = PortPoller(loop)
     poller.register(events)
     poller.register(output)

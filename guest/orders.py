@@ -9,15 +9,17 @@ from typing import Any
 
 from guest.container import Container
 from guest.errors import GuestError
+from guest.glance import Glances
 from guest.warmup import WarmUp
 
 
 class Orders:
     """Carries orders out. Nobody waits for an answer: what comes of them shows as an event."""
 
-    def __init__(self, container: Container, warm_up: WarmUp) -> None:
+    def __init__(self, container: Container, warm_up: WarmUp, glances: Glances) -> None:
         self._container = container
         self._warm_up = warm_up
+        self._glances = glances
         self._tasks: set[asyncio.Task[None]] = set()
 
     def obey(self, order: dict[str, Any]) -> None:
@@ -31,6 +33,13 @@ class Orders:
             case {"op": "rehearse"}:
                 if self._container.awaits_first_execution:
                     self._spawn(self._warm_up.rehearse())
+            case {
+                "op": "glance",
+                "number": int(number),
+                "directory": str(directory),
+                "beginning": str(beginning),
+            }:
+                self._spawn(self._glances.answer(number, directory, beginning))
             case _:
                 print(f"boxlite: not an order: {order}", file=sys.stderr, flush=True)
 

@@ -4,6 +4,7 @@
 {"op": "signal", "signal": 10}
 {"op": "pause"} {"op": "resume"}                               → {"ok": true} once the box's row says so
 {"op": "network"}                                              → what a restricted box sent and received
+{"op": "names", "directory": "/etc", "beginning": "ho"}        → {"ok": true, "names": ["hostname", …]}, see `glances`
 {"op": "change", "plan": {…}}                                  what `boxlite update` changed, see `changes_of_plan`
 """
 
@@ -68,6 +69,8 @@ class ControlServer:
                 await supervisor.resume()
             case {"op": "network"}:
                 return {"ok": True, "network": await supervisor.run.network_counts()}
+            case {"op": "names", "directory": str(directory), "beginning": str(beginning)}:
+                return {"ok": True, "names": await supervisor.run.glances.names(directory, beginning)}
             case {"op": "change", "plan": dict(fields)}:
                 supervisor.change_plan(changes_of_plan(fields))
             case _:

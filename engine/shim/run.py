@@ -18,6 +18,7 @@ from engine.layout import BoxLayout, Layout
 from engine.net.passt import Network
 from engine.net.restricted import RestrictedNetwork
 from engine.shim.gateway_jail import claim_gateway_identity, gateway_jail, make_place_for_log
+from engine.shim.glances import Glances
 from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan, NetworkGrant
@@ -87,6 +88,7 @@ class Run:
         self._resources = contextlib.AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._group: Group | None = None
+        self.glances = Glances(self.tell_agent)
 
     @property
     def pid(self) -> int | None:
@@ -347,6 +349,8 @@ class Run:
                     self._end("halted")
                 case "activity":
                     self._on_activity()
+                case "names":
+                    self.glances.take(event)
 
     async def _follow_monitor(self, monitor: Monitor) -> None:
         """BLOCK_IO_ERROR with the action "stop" is a full disk: other errors are reported to the guest (qemu(1),

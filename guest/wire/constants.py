@@ -14,10 +14,13 @@ Events port, one JSON object a line of at most MAX_EVENT_BYTES. Agent → shim:
     {"event": "halted"}                                       disk synced and unmounted; the machine may be killed
     {"event": "activity"}                                     at most once a second: while a command of exec runs, at
                                                               file transfers, at input to any command
+    {"event": "names", "number": N, "names": ["etc/", …], "end": bool}    what a glance found, a directory with a slash
 Shim → agent:
     {"op": "stop", "signal": N, "grace_ms": N}                end the main command: the signal, SIGKILL after the grace
     {"op": "signal", "signal": N}                             to the main command
     {"op": "warm"}                                            no client is expected yet: get ready for one
+    {"op": "rehearse"}                                        go the way of a command once, if none has come yet
+    {"op": "glance", "number": N, "directory": "/…", "beginning": "…"}    tell at most GLANCE_NAMES names there
 Lanes: ports that carry bulk bytes past HTTP/2, for a call that names one by its ticket. The client sends LANE_MAGIC,
 NONCE_BYTES random bytes and the ticket; the agent answers as on a portal port. Then frames go one way: LANE_HEADER
 (stream 1 or 2, length up to LANE_FRAME_BYTES) and data; length 0 ends that stream. A call that could not get a lane
@@ -73,6 +76,8 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 OUTPUT_CHUNK_BYTES = 256 * 1024
 BACKLOG_BYTES = 256 * 1024
 MAX_EVENT_BYTES = 4096
+GLANCE_NAMES = 500
+"""More names than that help nobody who completes one."""
 OUTPUT_HEADER = struct.Struct(">BI")
 OUTPUT_FRAME_BYTES = 64 * 1024
 
