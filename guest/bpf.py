@@ -8,19 +8,27 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import socket
 import struct
 import sys
 
 LOG_BYTES = 65536
 _NUMBERS = {"x86_64": 321, "aarch64": 280}
-_PROG_LOAD = 5
+_MAP_CREATE, _PROG_LOAD, _LINK_CREATE = 0, 5, 28
+_MAP_TYPE_ARRAY, _MAPPED = 2, 1 << 10
+_PROG_TYPE_SCHED_CLS, _ATTACH_TCX_INGRESS, _ATTACH_TCX_EGRESS = 3, 46, 47
+TCX_NEXT = 0xFFFFFFFF
+"""What a program at an interface returns for a frame that is to go its way."""
 _INSTRUCTION = struct.Struct("=BBhi")
 
 # Classes, sizes and operations (linux/bpf_common.h, linux/bpf.h).
-LOAD_WORD, STORE_WORD, STORE_BYTE = 0x61, 0x63, 0x73
-LOAD_PACKET_HALF, LOAD_PACKET_BYTE = 0x28, 0x30
+LOAD_WORD, STORE_WORD, STORE_BYTE, STORE_IMMEDIATE_WORD = 0x61, 0x63, 0x73, 0x62
+LOAD_PACKET_WORD, LOAD_PACKET_HALF, LOAD_PACKET_BYTE = 0x20, 0x28, 0x30
 MOVE, MOVE_REGISTER, AND, OR, ADD, LOAD_64, BIG_ENDIAN = 0xB7, 0xBF, 0x57, 0x47, 0x07, 0x18, 0xDC
-JUMP, JUMP_EQUAL, JUMP_EQUAL_32, JUMP_NOT_EQUAL_32, CALL, EXIT = 0x05, 0x15, 0x16, 0x56, 0x85, 0x95
+JUMP, JUMP_EQUAL, JUMP_EQUAL_32, JUMP_NOT_EQUAL, JUMP_NOT_EQUAL_32 = 0x05, 0x15, 0x16, 0x55, 0x56
+JUMP_ABOVE, JUMP_BELOW, CALL, EXIT = 0x25, 0xA5, 0x85, 0x95
+PSEUDO_MAP_FD = 1
+"""The source register of a LOAD_64 whose value is a descriptor of a map."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -76,6 +84,25 @@ def load(program: bytes, kind: int, attachment: int) -> int:
         except OSError as error:
             said = log.value.decode(errors="replace").strip().splitlines()
             raise OSError(error.errno, f"loading a program: {said[-1:]}") from error
+
+
+def make_array(slots: int, slot_bytes: int, *, mapped: bool = False) -> int:
+    """A descriptor of a map with numbered slots, all zeros at first; with `mapped` it can be mapped (mmap(2)). Raises OSError."""
+    flags = _MAPPED if mapped else 0
+    return bpf(_MAP_CREATE, struct.pack("=IIIII", _MAP_TYPE_ARRAY, 4, slot_bytes, slots, flags))
+
+
+def attach_to_interface(program: bytes, interface: str, *, incoming: bool) -> tuple[int, int]:
+    """Have a program (type sched_cls) look at every frame that comes or goes; the descriptors it lives by. Raises OSError."""
+    attachment = _ATTACH_TCX_INGRESS if incoming else _ATTACH_TCX_EGRESS
+    loaded = load(program, _PROG_TYPE_SCHED_CLS, attachment)
+    index = socket.if_nametoindex(interface)
+    return loaded, bpf(_LINK_CREATE, struct.pack("=IIII16x", loaded, index, attachment, 0))
+
+
+def attach_to_cgroup(loaded: int, group: int, attachment: int) -> tuple[int, int]:
+    """Have a program in force in a cgroup and all below it; the descriptors it lives by. Raises OSError."""
+    return loaded, bpf(_LINK_CREATE, struct.pack("=IIII", loaded, group, attachment, 0))
 
 
 def bpf(command: int, attributes: bytes) -> int:

@@ -12,6 +12,9 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from guest.cgroups import CGROUP_ROOT
+from guest.handshakes import HandshakeCompleter
+from guest.nameserver import NameServer
 from guest.netlink import Rtnetlink
 from guest.resets import ResetAmender
 from guest.wire.constants import (
@@ -50,6 +53,8 @@ class Network:
     gateway6: str = ""
     mtu: int = 0
     announce: bool = False
+    link_address6: str = ""
+    name_server: str = ""
 
 
 _PREPARED = Network(
@@ -67,7 +72,8 @@ class Interface:
     def __init__(self) -> None:
         self._name = _find_interface()
         self._link = Rtnetlink()
-        self._amender: ResetAmender | None = None
+        self._amenders: list[ResetAmender | HandshakeCompleter] = []
+        self._name_server: NameServer | None = None
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def prepare(self) -> None:
@@ -80,7 +86,8 @@ class Interface:
             )  # first: a link that comes up with the kernel's own habits asks for routers
             _RECEIVE_LIMITS.write_text(_RECEIVE_BUFFERS)
             self._link.set_link(self._name, mtu=BOX_MTU)
-            self._amender = ResetAmender(self._name)
+            self._amenders = [ResetAmender(self._name), HandshakeCompleter(self._name)]
+            self._name_server = NameServer(CGROUP_ROOT)
             self._add(self._name, _PREPARED)
             self._add6(self._name, _PREPARED)
 
@@ -95,6 +102,11 @@ class Interface:
             raise OSError("the machine has no network interface")
         if network.announce:
             Path(f"/proc/sys/net/ipv4/conf/{name}/arp_notify").write_text("1")
+        if network.link_address6 and _has_ipv6(name):
+            self._link.add_address(name, network.link_address6)
+            (_knobs(name) / "ndisc_notify").write_text("1")
+        if network.name_server and self._name_server is not None:
+            self._name_server.lead_to(network.name_server)
         if network.mac:
             self._set_mac(name, network.mac)
         if network.mtu not in (0, BOX_MTU):

@@ -30,6 +30,7 @@ from guest.bpf import (
     LOAD_WORD,
     MOVE,
     MOVE_REGISTER,
+    PSEUDO_MAP_FD,
     STORE_WORD,
     Code,
     bpf,
@@ -40,7 +41,6 @@ from guest.netlink import Rtnetlink
 _MAP_CREATE, _MAP_UPDATE_ELEM, _LINK_CREATE = 0, 2, 28
 _MAP_TYPE_SOCKMAP, _PROG_TYPE_SK_LOOKUP, _ATTACH_SK_LOOKUP = 15, 30, 36
 _LOOKUP_ELEMENT, _SK_RELEASE, _SK_ASSIGN = 1, 86, 124
-_PSEUDO_MAP_FD = 1
 # Offsets in struct bpf_sk_lookup.
 _FAMILY, _PROTOCOL, _LOCAL_IP4, _LOCAL_IP6 = 8, 12, 40, 44
 
@@ -111,7 +111,7 @@ def _program(map_fd: int, address: str, address6: str) -> bytes:
     code.add(ADD, 8, immediate=1)
     code.label("look")
     code.add(STORE_WORD, 10, 8, -4)
-    code.add(LOAD_64, 1, _PSEUDO_MAP_FD, immediate=map_fd)
+    code.add(LOAD_64, 1, PSEUDO_MAP_FD, immediate=map_fd)
     code.add(0)
     code.add(MOVE_REGISTER, 2, 10)
     code.add(ADD, 2, immediate=-4)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         qemu_name,
         qemu_version,
     )
-    from engine.host.resolvers import Resolvers, find_resolvers, resolver_file
+    from engine.host.resolvers import Resolvers, asked_server, find_resolvers, resolver_file
     from engine.host.usage import cpu_time_us, memory_bytes, process_tree
 
 _HOMES = {
@@ -59,7 +59,7 @@ _HOMES = {
     "namespaces": ("NamespaceSupport", "probe_namespaces"),
     "probe": ("probe_accel",),
     "programs": ("find_qemu", "parse_version", "program_version", "qemu_binary", "qemu_name", "qemu_version"),
-    "resolvers": ("Resolvers", "find_resolvers", "resolver_file"),
+    "resolvers": ("Resolvers", "asked_server", "find_resolvers", "resolver_file"),
     "usage": ("cpu_time_us", "memory_bytes", "process_tree"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -84,6 +84,7 @@ __all__ = [
     "Resolvers",
     "Settings",
     "accel_candidates",
+    "asked_server",
     "boot_id",
     "cpu_count",
     "cpu_time_us",

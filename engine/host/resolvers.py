@@ -44,6 +44,19 @@ def resolver_file(files: Sequence[Path] = FILES) -> str | None:
     return str(chosen) if chosen is not None and found[chosen].servers else None
 
 
+def asked_server(file: str | None, *, ipv6: bool) -> str | None:
+    """The server in a resolver file that a box's questions are sent to: the first one over IPv4; where there is none, and the box has
+    IPv6, the first one over that."""
+    if file is None:
+        return None
+    try:
+        servers = parse_resolv_conf(Path(file).read_text(errors="replace")).servers
+    except OSError:
+        return None
+    over_ipv4 = [server for server in servers if ":" not in server]
+    return next(iter(over_ipv4 or servers if ipv6 else over_ipv4), None)
+
+
 def parse_resolv_conf(text: str) -> Resolvers:
     """Servers that are no addresses, or that name an interface (`fe80::1%eth0`), are left out. The last `search` or
     `domain` counts."""

@@ -21,13 +21,15 @@ from engine.jailer.programs import program_grants
 from engine.jailer.room import jailed
 from engine.jailer.syscalls import passt_profile
 from engine.model import PortSpec, Protocol
-from engine.net.plan import DNS_ADDRESS
+from engine.net.plan import EVERY_ADDRESS, sharing_host_port
 from engine.process import Command, find_program, start, terminate
 from guest.wire.constants import (
     BOX_ADDRESS,
     BOX_ADDRESS6,
     BOX_MTU,
     BOX_PREFIX_LENGTH,
+    DNS_ADDRESS,
+    DNS_ADDRESS6,
     HOST_ADDRESS,
     HOST_ADDRESS6,
 )
@@ -54,29 +56,50 @@ def build_passt_argv(
 ) -> tuple[str, ...]:
     """passt's argument vector for a box. The gateway's address is the host's loopback, unless `host_access` is off.
 
-    `answers_names`: queries to DNS_ADDRESS are sent to the host's name server, which passt finds in /etc/resolv.conf alone: versions
+    `answers_names`: queries to DNS_ADDRESS are sent to the host's first name server, those to DNS_ADDRESS6 to the first one over IPv6; which passt finds in /etc/resolv.conf alone: versions
     of 2023 send them nowhere when they are given one with `--dns`. `ipv6`: the host has it, so the box has too.
     """
     words = [
         binary, "--foreground", "--quiet", "--fd", str(fd),
         "--address", BOX_ADDRESS, "--netmask", str(BOX_PREFIX_LENGTH), "--gateway", HOST_ADDRESS,
-        "--mtu", str(BOX_MTU), "--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra",
+        "--mtu", str(BOX_MTU), "--no-dhcp", "--no-dhcpv6", "--no-ra",
     ]  # fmt: skip
+    if not (ipv6 and any(":" in port.host_ip for port in ports)):
+        words.append(
+            "--no-ndp"
+        )  # else callers from the host's loopback have an address that the box looks for
     if ipv6:
         words += ("--address", BOX_ADDRESS6, "--gateway", HOST_ADDRESS6)
     else:
         words.append("--ipv4-only")
     if answers_names:
         words += ("--dns-forward", DNS_ADDRESS)
+    if answers_names and ipv6:
+        words += ("--dns-forward", DNS_ADDRESS6)
     if not host_access:
         words.append("--no-map-gw")
     for flag, protocol in (("--tcp-ports", Protocol.TCP), ("--udp-ports", Protocol.UDP)):
         published = [port for port in ports if port.protocol is protocol]
-        if not published:
-            words += (flag, "none")
-        for port in published:
-            words += (flag, f"{port.host_ip}/{port.host_port}:{port.box_port}")
+        for specifier in _specifiers(published) or ("none",):
+            words += (flag, specifier)
     return tuple(words)
+
+
+def _specifiers(ports: Sequence[PortSpec]) -> tuple[str, ...]:
+    """How passt is told of the ports of one protocol. It takes each host port once: without an address it is that of every address,
+    over IPv4 and IPv6."""
+    everywhere = {
+        port.host_port
+        for port in ports
+        if {one.host_ip for one in sharing_host_port(port, ports)} == EVERY_ADDRESS
+    }
+    told = [
+        f"{port.host_port}:{port.box_port}"
+        if port.host_port in everywhere
+        else f"{port.host_ip}/{port.host_port}:{port.box_port}"
+        for port in ports
+    ]
+    return tuple(dict.fromkeys(told))
 
 
 def passt_jail(

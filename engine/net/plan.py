@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from engine.errors import NetworkError, PortInUseError
+from engine.errors import NetworkError, PortInUseError, UnsupportedError
 from engine.model import PortSpec, Protocol
+from guest.wire.constants import HOST_ADDRESS, HOST_ADDRESS6
 
 if TYPE_CHECKING:
     from engine.net.policy import Policy
     from engine.net.secrets import SecretsGrant
 
-DNS_ADDRESS = "192.168.127.1"
 HOST_ALIAS = "host.boxlite.internal"
+EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  recognised, not bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,15 @@ class GatewayPlan:
     secrets: SecretsGrant | None = None
 
 
+def tcp_server(server: str) -> str | None:
+    """Where a box reaches over TCP a server that the host asks for names; None where it does not: of the host's loopback it reaches the
+    first address alone."""
+    address = ipaddress.ip_address(server)
+    if not address.is_loopback:
+        return server
+    return {"127.0.0.1": HOST_ADDRESS, "::1": HOST_ADDRESS6}.get(server)
+
+
 def mac_of(box_id: str) -> str:
     """A locally administered unicast address (IEEE 802: second bit of the first octet), always the same for a box."""
     digest = hashlib.sha256(box_id.encode()).digest()
@@ -65,6 +76,24 @@ def plan_ports(ports: Sequence[PortSpec]) -> tuple[PortSpec, ...]:
     Raises PortInUseError naming the taken address and who holds it, before anything is started.
     """
     return tuple(replace(port, host_port=_free_port(port)) for port in ports)
+
+
+def check_ports_for_passt(ports: Sequence[PortSpec]) -> None:
+    """Raise UnsupportedError for a host port that is published on several addresses, unless these are all that there are."""
+    for port in ports:
+        sharing = sharing_host_port(port, ports)
+        addresses = {one.host_ip for one in sharing}
+        if len({one.box_port for one in sharing}) > 1 or (len(addresses) > 1 and addresses != EVERY_ADDRESS):
+            raise UnsupportedError(
+                f"host port {port.host_port}/{port.protocol} is published on {' and '.join(sorted(addresses))}: passt, the network "
+                "process, takes a host port once",
+                hint="publish it on 0.0.0.0 and [::], or under another host port for each address",
+            )
+
+
+def sharing_host_port(port: PortSpec, ports: Sequence[PortSpec]) -> list[PortSpec]:
+    """The ports published at the same host port, on whichever addresses; this one among them."""
+    return [one for one in ports if (one.protocol, one.host_port) == (port.protocol, port.host_port)]
 
 
 def _free_port(port: PortSpec) -> int:

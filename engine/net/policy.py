@@ -18,9 +18,9 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from engine.net.plan import DNS_ADDRESS, HOST_ALIAS
+from engine.net.plan import HOST_ALIAS
 from engine.net.rules import Address, Rule
-from guest.wire.constants import BOX_ADDRESS, BOX_PREFIX_LENGTH, HOST_ADDRESS
+from guest.wire.constants import BOX_ADDRESS, BOX_PREFIX_LENGTH, DNS_ADDRESS, HOST_ADDRESS
 
 DNS_PORT = 53
 

@@ -12,7 +12,7 @@ from engine import host
 from engine.disks.qcow2 import create_overlay
 from engine.errors import PortInUseError
 from engine.model import BoxRecord, BoxSpec, BoxStatus, ImageConfig, NetworkMode, PortSpec, TerminalSize
-from engine.net.plan import plan_ports
+from engine.net.plan import check_ports_for_passt, plan_ports
 from engine.net.programs import find_substitute
 from engine.process import signal_number
 from engine.runtime import images
@@ -101,7 +101,10 @@ async def make_plan(
         restart=spec.restart,
         health=spec.health,
         machine_request=guest_init_request(
-            record, ephemeral=spec.auto_remove, ipv6=network is not None and network.ipv6
+            record,
+            ephemeral=spec.auto_remove,
+            ipv6=network is not None and network.ipv6,
+            name_server=None if network is None else network.name_server,
         ).SerializeToString(),
         container_request=container.SerializeToString(),
     )
@@ -114,11 +117,18 @@ async def _network_of(context: Context, spec: BoxSpec, image: ImageConfig) -> Ne
         return None
     restriction = restriction_of(spec) if is_restricted(spec) else None
     gvproxy = find_substitute() if restriction is None else None
+    ports = await _plan_ports(context, published_ports(spec, image))
+    by_passt = restriction is None and gvproxy is None
+    if by_passt:
+        check_ports_for_passt(ports)
+    resolver_file = host.resolver_file()
+    ipv6 = gvproxy is None and host.has_ipv6()
     return NetworkGrant(
-        ports=await _plan_ports(context, published_ports(spec, image)),
+        ports=ports,
         host_access=spec.network.host_access,
-        resolver_file=host.resolver_file(),
-        ipv6=gvproxy is None and host.has_ipv6(),
+        resolver_file=resolver_file,
+        name_server=host.asked_server(resolver_file, ipv6=ipv6) if by_passt else None,
+        ipv6=ipv6,
         gvproxy=gvproxy,
         restriction=restriction,
     )

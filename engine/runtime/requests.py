@@ -20,7 +20,7 @@ from engine.model import (
     Protocol,
     TerminalSize,
 )
-from engine.net.plan import DNS_ADDRESS, HOST_ALIAS, mac_of
+from engine.net.plan import HOST_ALIAS, mac_of, tcp_server
 from engine.runtime.capabilities import effective_capabilities
 from engine.runtime.restrictions import is_restricted
 from engine.seccomp.container import container_filter
@@ -31,8 +31,11 @@ from guest.wire.constants import (
     BOX_MTU,
     BOX_PREFIX_LENGTH,
     BOX_PREFIX_LENGTH6,
+    DNS_ADDRESS,
+    DNS_ADDRESS6,
     HOST_ADDRESS,
     HOST_ADDRESS6,
+    LINK_ADDRESS6,
 )
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,8 +44,11 @@ RLIM_COUNT = 2**64
 """A limit of -1 is the largest number there is, RLIM_INFINITY (getrlimit(2))."""
 
 
-def guest_init_request(record: BoxRecord, *, ephemeral: bool, ipv6: bool = False) -> wire.InitRequest:
-    """Identity, clock and entropy of a machine that has just woken from a template. `ipv6`: the host has it."""
+def guest_init_request(
+    record: BoxRecord, *, ephemeral: bool, ipv6: bool = False, name_server: str | None = None
+) -> wire.InitRequest:
+    """Identity, clock and entropy of a machine that has just woken from a template. `ipv6`: the host has it; `name_server`: where the
+    network process sends the box's questions, if it says so."""
     spec = record.spec
     hostname = hostname_of(record)
     request = wire.InitRequest(
@@ -75,11 +81,16 @@ def guest_init_request(record: BoxRecord, *, ephemeral: bool, ipv6: bool = False
             request.network.address6 = f"{BOX_ADDRESS6}/{BOX_PREFIX_LENGTH6}"
             request.network.gateway6 = HOST_ADDRESS6
             request.hosts.add(address=BOX_ADDRESS6, names=[hostname])
+            if not is_restricted(spec) and any(":" in port.host_ip for port in spec.ports):
+                request.network.link_address6 = f"{LINK_ADDRESS6}/{BOX_PREFIX_LENGTH6}"
         request.hosts.add(address=BOX_ADDRESS, names=[hostname])
         if spec.network.host_access:
             request.hosts.add(address=HOST_ADDRESS, names=[HOST_ALIAS])
+        own = DNS_ADDRESS6 if name_server is not None and ":" in name_server else DNS_ADDRESS
         restricted = is_restricted(spec)  # then the gateway asks the servers that were given
-        request.dns.extend((DNS_ADDRESS,) if restricted else spec.network.dns or (DNS_ADDRESS,))
+        request.dns.extend((DNS_ADDRESS,) if restricted else spec.network.dns or (own,))
+        if name_server is not None:
+            request.network.name_server = tcp_server(name_server) or ""
     for name, address in spec.network.add_host:
         request.hosts.add(address=HOST_ADDRESS if address == "host-gateway" else address, names=[name])
     return request

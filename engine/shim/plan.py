@@ -19,7 +19,7 @@ from engine.vmm.spec import VmSpec
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkGrant:
     """The network process of a box: published `ports` have real host ports; `resolver_file` names the host's name servers
-    (resolv.conf(5)); `ipv6`: the host has it, and the process can do it; `gvproxy` is the program where passt is missing.
+    (resolv.conf(5)), `name_server` the one of them that passt asks; `ipv6`: the host has it, and the process can do it; `gvproxy` is the program where passt is missing.
 
     With a `restriction` that process is the gateway, and the machine has no network device.
     """
@@ -27,6 +27,7 @@ class NetworkGrant:
     ports: tuple[PortSpec, ...] = ()
     host_access: bool = True
     resolver_file: str | None = None
+    name_server: str | None = None
     ipv6: bool = False
     gvproxy: str | None = None
     restriction: Restriction | None = None

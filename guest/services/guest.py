@@ -132,6 +132,8 @@ def _network(request: pb.InitRequest) -> Network | None:
         gateway6=wanted.gateway6,
         mtu=wanted.mtu,
         announce=wanted.announce,
+        link_address6=wanted.link_address6,
+        name_server=wanted.name_server,
     )
 
 

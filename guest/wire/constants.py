@@ -51,6 +51,12 @@ BOX_ADDRESS6 = "fd00:b0c5:11fe::2"
 BOX_PREFIX_LENGTH6 = 64
 HOST_ADDRESS6 = "fd00:b0c5:11fe::fe"
 """The gateway's address over IPv6, of a private range of our own (RFC 4193)."""
+LINK_ADDRESS6 = "fe80::2"
+"""Of a box that publishes a port over IPv6 (RFC 4291, section 2.5.6): passt gives callers from the host's own loopback an address of
+this kind, and leads them to one."""
+DNS_ADDRESS = "192.168.127.1"
+DNS_ADDRESS6 = "fd00:b0c5:11fe::1"
+"""Where a box asks for names; over IPv6 if the host's name servers are reached so alone."""
 BOX_MTU = 65520
 """What the interface of a template has already: a box with the same only changes its hardware address."""
 

@@ -432,24 +432,28 @@ class Mount(_message.Message):
     def __init__(self, kind: _Optional[_Union[Mount.Kind, str]] = ..., target: _Optional[str] = ..., share_path: _Optional[str] = ..., read_only: bool = ..., tmpfs_size_bytes: _Optional[int] = ..., tmpfs_mode: _Optional[int] = ..., is_file: bool = ..., fill: bool = ...) -> None: ...
 
 class Network(_message.Message):
-    __slots__ = ["address", "address6", "announce", "gateway", "gateway6", "mac", "mtu", "redirect"]
+    __slots__ = ["address", "address6", "announce", "gateway", "gateway6", "link_address6", "mac", "mtu", "name_server", "redirect"]
     ADDRESS6_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     ANNOUNCE_FIELD_NUMBER: _ClassVar[int]
     GATEWAY6_FIELD_NUMBER: _ClassVar[int]
     GATEWAY_FIELD_NUMBER: _ClassVar[int]
+    LINK_ADDRESS6_FIELD_NUMBER: _ClassVar[int]
     MAC_FIELD_NUMBER: _ClassVar[int]
     MTU_FIELD_NUMBER: _ClassVar[int]
+    NAME_SERVER_FIELD_NUMBER: _ClassVar[int]
     REDIRECT_FIELD_NUMBER: _ClassVar[int]
     address: str
     address6: str
     announce: bool
     gateway: str
     gateway6: str
+    link_address6: str
     mac: str
     mtu: int
+    name_server: str
     redirect: bool
-    def __init__(self, mac: _Optional[str] = ..., address: _Optional[str] = ..., gateway: _Optional[str] = ..., address6: _Optional[str] = ..., gateway6: _Optional[str] = ..., mtu: _Optional[int] = ..., redirect: bool = ..., announce: bool = ...) -> None: ...
+    def __init__(self, mac: _Optional[str] = ..., address: _Optional[str] = ..., gateway: _Optional[str] = ..., address6: _Optional[str] = ..., gateway6: _Optional[str] = ..., mtu: _Optional[int] = ..., redirect: bool = ..., announce: bool = ..., link_address6: _Optional[str] = ..., name_server: _Optional[str] = ...) -> None: ...
 
 class Output(_message.Message):
     __slots__ = ["data", "end", "ends", "offset", "on_lane", "status", "stream"]

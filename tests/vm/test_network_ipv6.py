@@ -88,7 +88,6 @@ def test_ipv6_of_a_box_reaches_what_it_may(internet: Internet, name: str) -> Non
 def test_port_published_on_an_ipv6_address_is_reached_there(
     internet: Internet, flags: tuple[str, ...]
 ) -> None:
-    """By who comes from elsewhere: Debian 12's passt leads what comes from the host itself astray (docs/limits.md)."""
     name = "served-restricted" if flags else "served-open"
     internet.boxlite(
         "run", "-d", "--name", name, *flags, "-p", f"[{HOST6}]:8099:80", "probe", "nc", "-lk", "-p", "80", "-e", "echo", "hello",

@@ -19,21 +19,46 @@ import dns.rrset
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from tests.framework.internet.namespaces import ZONE
+from tests.framework.internet.namespaces import HOST6, HOST_HOME, ZONE
+
+DATAGRAM_BYTES = 512
+"""What an answer may have without extensions (RFC 1035, section 2.3.4)."""
 
 
-def name_server(directory: Path) -> None:
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("127.0.0.1", 53))
+def name_server(directory: Path, address: str) -> None:
+    server = socket.socket(family_of(address), socket.SOCK_DGRAM)
+    server.bind((address, 53))
     while True:
         data, sender = server.recvfrom(65536)
         with contextlib.suppress(Exception):
-            query = dns.message.from_wire(data)
-            question = query.question[0]
-            name = question.name.to_text(omit_final_dot=True).lower()
-            with (directory / "questions").open("a") as log:
-                log.write(f"{name} {dns.rdatatype.to_text(question.rdtype)}\n")
-            server.sendto(answer(query, name).to_wire(), sender)
+            reply = reply_to(data, directory)
+            if len(reply.to_wire()) > DATAGRAM_BYTES:
+                reply.answer.clear()
+                reply.flags |= dns.flags.TC
+            server.sendto(reply.to_wire(), sender)
+
+
+def name_server_over_tcp(directory: Path, address: str) -> None:
+    listener = socket.create_server((address, 53), family=family_of(address))
+    while True:
+        connection, _ = listener.accept()
+        with contextlib.suppress(Exception), connection, connection.makefile("rb") as reader:
+            connection.settimeout(5)
+            reply = reply_to(reader.read(int.from_bytes(reader.read(2))), directory).to_wire()
+            connection.sendall(len(reply).to_bytes(2) + reply)
+
+
+def reply_to(data: bytes, directory: Path) -> dns.message.Message:
+    query = dns.message.from_wire(data)
+    question = query.question[0]
+    name = question.name.to_text(omit_final_dot=True).lower()
+    with (directory / "questions").open("a") as log:
+        log.write(f"{name} {dns.rdatatype.to_text(question.rdtype)}\n")
+    return answer(query, name)
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def answer(query: dns.message.Message, name: str) -> dns.message.Message:
@@ -57,8 +82,7 @@ def answer(query: dns.message.Message, name: str) -> dns.message.Message:
 
 
 def loopback_server(address: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.create_server((address, port), family=family)
+    listener = socket.create_server((address, port), family=family_of(address))
     while True:
         connection, _ = listener.accept()
         with contextlib.suppress(OSError), connection:
@@ -83,7 +107,9 @@ def loopback_datagrams(port: int) -> None:
 
 def main() -> None:
     directory = Path(sys.argv[1])
-    threading.Thread(target=name_server, args=(directory,), daemon=True).start()
+    for address in ("127.0.0.1", HOST_HOME, HOST6):
+        for serve in (name_server, name_server_over_tcp):
+            threading.Thread(target=serve, args=(directory, address), daemon=True).start()
     for address, port in (("127.0.0.1", 8000), ("127.0.0.1", 80), ("::1", 8600), ("11.0.0.2", 9100)):
         threading.Thread(target=loopback_server, args=(address, port), daemon=True).start()
     threading.Thread(target=loopback_datagrams, args=(8001,), daemon=True).start()

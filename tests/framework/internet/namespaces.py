@@ -35,9 +35,12 @@ WORLD_ADDRESSES = (
     "168.63.129.16",
 )
 WORLD_ADDRESSES6 = (GOOD6, EVIL6, PRIVATE6)
+LONG = tuple(f"93.184.218.{number}" for number in range(1, 61))
+"""More addresses than a datagram has room for."""
 ZONE: Mapping[str, tuple[str, ...]] = {
     "good.test": (GOOD, GOOD6),
     "four.test": (GOOD,),
+    "long.test": LONG,
     "six.test": (GOOD6,),
     "evil.test": (EVIL, EVIL6),
     "other.test": (OTHER,),
@@ -62,10 +65,12 @@ ZONE: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Internet:
-    """What is up. `boxlite` runs the command in the namespace of the host; `sniffed` has what came by unasked ways."""
+    """What is up. `boxlite` runs the command in the namespace of the host, with its `resolv_conf`; `sniffed` has what came by unasked
+    ways."""
 
     boxlite: Boxlite
     sniffed: Path
+    resolv_conf: Path
     home_namespace: str
     world_namespace: str
 
@@ -101,7 +106,9 @@ def small_internet(home: Path, directory: Path) -> Iterator[Internet]:
             f'mount --bind {resolv} "$(readlink -f /etc/resolv.conf)" && exec "$@"', "sh",
         )  # fmt: skip
         boxlite = NamespacedBoxlite(home, prefix=enter)
-        yield Internet(boxlite=boxlite, sniffed=sniffed, home_namespace=inside, world_namespace=world)
+        yield Internet(
+            boxlite=boxlite, sniffed=sniffed, resolv_conf=resolv, home_namespace=inside, world_namespace=world
+        )
     finally:
         for process in processes:
             process.communicate()

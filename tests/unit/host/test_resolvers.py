@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.host.resolvers import Resolvers, find_resolvers, parse_resolv_conf, resolver_file
+import pytest
+
+from engine.host.resolvers import Resolvers, asked_server, find_resolvers, parse_resolv_conf, resolver_file
 
 
 def test_parse_takes_servers_and_the_last_search() -> None:
@@ -43,3 +45,27 @@ def test_resolver_file_is_the_one_the_servers_come_from(tmp_path: Path) -> None:
     assert resolver_file((stub, tmp_path / "none")) == str(stub)
     assert resolver_file((empty,)) is None
     assert resolver_file((tmp_path / "none",)) is None
+
+
+@pytest.mark.parametrize(
+    ("servers", "ipv6", "asked"),
+    [
+        (("10.0.0.1", "2001:db8::1"), True, "10.0.0.1"),
+        (("2001:db8::1", "10.0.0.1"), True, "10.0.0.1"),
+        (("2001:db8::1", "2001:db8::2"), True, "2001:db8::1"),
+        (("2001:db8::1",), False, None),
+        (("127.0.0.53",), True, "127.0.0.53"),
+        ((), True, None),
+    ],
+)
+def test_asked_server_is_one_over_ipv4_if_there_is_any(
+    tmp_path: Path, servers: tuple[str, ...], ipv6: bool, asked: str | None
+) -> None:
+    file = tmp_path / "resolv.conf"
+    file.write_text("".join(f"nameserver {server}\n" for server in servers))
+    assert asked_server(str(file), ipv6=ipv6) == asked
+
+
+def test_asked_server_of_no_file_is_none(tmp_path: Path) -> None:
+    assert asked_server(None, ipv6=True) is None
+    assert asked_server(str(tmp_path / "none"), ipv6=True) is None

@@ -5,7 +5,7 @@ import pytest
 from engine.errors import PortInUseError
 from engine.model import PortSpec, Protocol
 from engine.net.passt import build_passt_argv
-from engine.net.plan import mac_of, plan_ports
+from engine.net.plan import mac_of, plan_ports, tcp_server
 
 
 def test_mac_of_a_box_is_stable_local_and_unicast() -> None:
@@ -42,3 +42,19 @@ def test_passt_argv_publishes_just_the_asked_ports() -> None:
 
 def test_passt_argv_without_host_access_does_not_map_the_gateway() -> None:
     assert "--no-map-gw" in build_passt_argv("passt", 9, [], host_access=False)
+
+
+@pytest.mark.parametrize(
+    ("server", "reached"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("127.0.0.1", "192.168.127.254"),
+        ("::1", "fd00:b0c5:11fe::fe"),
+        ("127.0.0.53", None),
+    ],
+)
+def test_name_server_is_reached_over_tcp_where_the_network_process_leads(
+    server: str, reached: str | None
+) -> None:
+    assert tcp_server(server) == reached
