@@ -105,7 +105,7 @@ class ScriptedRegistry:
         answer = next((one for one in ruled if one is not None), None) or self.usual(asked)
         try:
             self._send(handler, answer)
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):  # whoever asked has gone
             handler.close_connection = True
 
     def _send(self, handler: BaseHTTPRequestHandler, answer: Answer) -> None:
