@@ -119,6 +119,7 @@ def test_setup_flags_make_it_anew_or_fetch_it(
     reference = f"{registry.host}/flags/guest:1"
     digest = boxlite.out("system", "setup")
     assert boxlite.out("system", "guest", "push", "--quiet", reference).startswith("sha256:")
+    assert own_guest.out("system", "setup", "--quiet") == digest
     made = own_guest.home / "guest" / digest
     before = made.stat().st_ino
     done = own_guest("system", "setup", "--force", "--quiet", check=True)
