@@ -105,6 +105,7 @@ class _Writing:
         self._inodes = _Output(output.fd)
         self._sources = sources
         self._shape = shape
+        self._inode_tables = shape.inode_tables * BLOCK_BYTES
         self._cancelled = cancelled
         self._free = shape.content
         self._following = FIRST_INODE
@@ -246,7 +247,7 @@ class _Writing:
         self._following += inode.number == self._following
 
     def _put_inode(self, number: int, record: bytes) -> None:
-        self._inodes.write(record, self._shape.inode_tables * BLOCK_BYTES + (number - 1) * INODE_BYTES)
+        self._inodes.write(record, self._inode_tables + (number - 1) * INODE_BYTES)
 
     def _take(self, count: int) -> int:
         """The first of so many blocks in a row that nothing else has."""
