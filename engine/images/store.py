@@ -206,28 +206,30 @@ class ImageStore:
 
     async def sweep(self) -> int:
         """Delete what `unneeded` finds and return the bytes freed."""
-        async with self._unneeded() as files:
-            return await asyncio.to_thread(_remove, files)
+        lock = self._try_sweep_lock()
+        if lock is None:
+            return 0
+        try:
+            return await asyncio.to_thread(_remove, await self._unneeded())
+        finally:
+            os.close(lock)
 
     async def unneeded(self) -> list[Path]:
         """Blobs that no image needs, and what broken pulls left for their next attempt; none while images are being added."""
-        async with self._unneeded() as files:
-            return files
-
-    @contextlib.asynccontextmanager
-    async def _unneeded(self) -> AsyncIterator[list[Path]]:
-        """No image is added before the block ends."""
-        self._layout.locks_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = try_lock(self._sweep_lock)
+        lock = self._try_sweep_lock()
         if lock is None:
-            yield []
-            return
-        try:
-            async with self._db() as db:
-                rows = await db.rows()
-            yield await asyncio.to_thread(lambda: list(unneeded_files(self._layout, rows)))
-        finally:
-            os.close(lock)
+            return []
+        os.close(lock)  # who looks does not keep anybody from deleting
+        return await self._unneeded()
+
+    async def _unneeded(self) -> list[Path]:
+        async with self._db() as db:
+            rows = await db.rows()
+        return await asyncio.to_thread(lambda: list(unneeded_files(self._layout, rows)))
+
+    def _try_sweep_lock(self) -> int | None:
+        self._layout.locks_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return try_lock(self._sweep_lock)
 
     @property
     def _sweep_lock(self) -> Path:
