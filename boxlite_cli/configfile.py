@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError
 from engine.model import Accel, RegistryConfig
+from engine.values import dataclass
 
 Scalar = str | int | float | bool
 Lines = Mapping[str, int]

@@ -73,11 +73,12 @@ def begin(arguments: Sequence[str]) -> None:
     home, command = split_command(words)
     if command not in STARTING or {"--help", "-h"} & set(arguments[:3]) or "--plan" in arguments:
         return
+    from engine.shim.forking import fork_shim
     from engine.shim.spawn import spawn_shim
 
     link = None if command == "restart" or is_configured(os.environ) else usual_link(words)
     try:
-        _spawned.append(spawn_shim(_absolute(home or _home()), link) if link else spawn_shim())
+        _spawned.append(fork_shim(_absolute(home or _home()), link) if link else spawn_shim())
     except OSError:
         return
 

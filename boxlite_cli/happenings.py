@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from boxlite_cli.humane import rfc3339
 from engine.errors import InvalidArgumentError
 from engine.events import BoxEvent, EventKind
+from engine.values import dataclass
 
 FILTER_KEYS = ("box", "name", "id", "event", "label")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 
@@ -11,6 +10,7 @@ from boxlite_cli.parsers import parse_duration
 from boxlite_cli.views import split_reference
 from engine.errors import InvalidArgumentError, NotFoundError
 from engine.model import Image, utc_now
+from engine.values import dataclass
 
 FILTER_KEYS = ("dangling", "reference", "label", "before", "since", "until")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}

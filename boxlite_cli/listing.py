@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from boxlite_cli.parsers import parse_integer
 from engine.errors import InvalidArgumentError, NotFoundError
 from engine.model import BoxRecord, BoxStatus, HealthState, ListedBox
+from engine.values import dataclass
 
 Listed = BoxRecord | ListedBox
 SORT_KEYS: dict[str, Callable[[Listed], Any]] = {

@@ -6,7 +6,7 @@ heading in help.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, ClassVar
 
 from boxlite_cli.process_options import EnvironmentOptions, flag, text
@@ -17,6 +17,7 @@ from engine.model import (
     DEFAULT_STOP_TIMEOUT_S,
     HealthCheck,
 )
+from engine.values import dataclass
 
 HEALTH_DEFAULTS = HealthCheck(command=("true",))
 

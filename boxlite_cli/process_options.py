@@ -5,10 +5,12 @@ Every value stays the text that was typed; the class variable `section` is the h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar
 
 import typer
+
+from engine.values import dataclass
 
 DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
 

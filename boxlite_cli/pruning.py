@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from boxlite_cli.results import Results
 from boxlite_cli.times import parse_time
 from engine.errors import InvalidArgumentError
 from engine.model import BoxRecord, Reclaimable
+from engine.values import dataclass
 
 FILTER_KEYS = ("until", "label", "label!")
 

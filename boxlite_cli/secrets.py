@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from boxlite_cli.failures import warn
 from engine.errors import InvalidArgumentError
 from engine.model import MAX_SECRET_LENGTH, SecretSource, SecretSpec
+from engine.values import dataclass
 
 _KEYS = ("host", "env", "file", "command", "placeholder", "stdin")
 _SEPARATOR = re.compile(rf",(?=(?:{'|'.join(_KEYS)})(?:=|,|$))")

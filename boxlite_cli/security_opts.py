@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import InvalidArgumentError, UnsupportedError
 from engine.fsutil import storage_error
+from engine.values import dataclass
 
 MAX_PROFILE_BYTES = 1024 * 1024
 _ON_OFF = {"": True, "true": True, "false": False}

@@ -9,7 +9,6 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from boxlite_cli import failures
@@ -17,6 +16,7 @@ from boxlite_cli.terminal import DetachKeys, is_terminal, raw_mode, terminal_siz
 from engine.errors import BoxliteError
 from engine.model import ExitStatus, TerminalSize
 from engine.stdio import copy_to_fd, read_chunks
+from engine.values import dataclass
 
 FORWARDED_SIGNALS = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
@@ -19,6 +19,7 @@ from boxlite_cli.parsers import parse_size
 from engine.errors import ConfigError, InvalidArgumentError
 from engine.model import Accel, RegistryConfig, RuntimeConfig
 from engine.progress import Progress, ProgressSink, ignore_progress
+from engine.values import dataclass
 
 if TYPE_CHECKING:
     from boxlite_cli.configfile import ConfigFile

@@ -81,7 +81,7 @@ def _plain(head: bytes, source: IO[bytes], what: str) -> Iterator[bytes]:
 
 
 def _gzip(head: bytes, source: IO[bytes], what: str) -> Iterator[bytes]:
-    new_inflater, broken = _inflate_library()
+    new_inflater, broken = inflate_library()
     inflater = new_inflater(_GZIP_OR_ZLIB_WINDOW)
     waiting = head
     try:
@@ -104,7 +104,7 @@ def _gzip(head: bytes, source: IO[bytes], what: str) -> Iterator[bytes]:
         raise ImageError(f"{what} is not a valid gzip stream: {error}") from error
 
 
-def _inflate_library() -> tuple[Callable[[int], _Inflater], type[Exception]]:
+def inflate_library() -> tuple[Callable[[int], _Inflater], type[Exception]]:
     """Intel's ISA-L where it is installed (twice as fast as zlib), else zlib."""
     try:
         from isal import isal_zlib

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from engine.model import BoxStatus
+from engine.values import dataclass
 
 
 class EventKind(StrEnum):

@@ -4,8 +4,10 @@ library."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
+
+from engine.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

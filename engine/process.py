@@ -13,11 +13,12 @@ import os
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from engine.cappedfile import CappedFile
 from engine.errors import BoxliteError, DeadlineError, UnsupportedError
+from engine.values import dataclass
 
 STDERR_TAIL_BYTES = 4096
 LOG_CAP_BYTES = 1024 * 1024

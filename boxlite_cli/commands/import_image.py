@@ -32,9 +32,9 @@ EXAMPLES = """
 
 def import_(
     file: Annotated[str, typer.Argument(metavar="FILE|-")],
-    reference: Annotated[str, typer.Argument(metavar="NAME[:TAG]")],
     result: ResultOptions,
     settings: Settings,
+    reference: Annotated[str | None, typer.Argument(metavar="[NAME[:TAG]]", show_default=False)] = None,
     change: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,7 +69,7 @@ def import_(
 async def _import(
     settings: Settings,
     source: Path | BinaryIO,
-    reference: str,
+    reference: str | None,
     config: ImageConfig,
     message: str,
     platform: str | None,
@@ -103,6 +103,15 @@ def _opened(source: Path | BinaryIO, progress: ProgressSink) -> Iterator[BinaryI
 
 def _existing(name: str) -> Path:
     path = Path(name).expanduser()
+    if name.startswith(("http://", "https://")):
+        raise InvalidArgumentError(
+            f"the archive {name} is not a file, and nothing is fetched for an import",
+            hint=f"curl -fL {name} | boxlite import - NAME",
+        )
+    if path.is_dir():
+        raise InvalidArgumentError(
+            f"the archive {name} is a directory", hint=f"tar -C {name} -c . | boxlite import - NAME"
+        )
     if not path.is_file():
         raise InvalidArgumentError(f"the archive {name} is not a file that is there")
     return path

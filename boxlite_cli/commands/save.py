@@ -95,6 +95,10 @@ def _target(output: str | None) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         return
     path = Path(output).expanduser()
+    if not path.parent.is_dir():
+        raise InvalidArgumentError(
+            f"the archive {output} cannot be written: there is no directory {path.parent}"
+        )
     try:
         if path.exists() and not path.is_file():  # a pipe or a device: nothing to be put in its place
             with path.open("wb") as special:

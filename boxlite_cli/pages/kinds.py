@@ -7,11 +7,11 @@ use; `a|b|c` in lower case is a choice.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 
 from boxlite_cli.pages.tree import Argument, Option, Page
 from engine.model import Accel
+from engine.values import dataclass
 
 
 class Source(StrEnum):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import BoxliteError
+from engine.values import dataclass
 
 DIRECTORY = Path(__file__).resolve().parents[1] / "topics"
 SECTIONS = {"configuration": 5, "home": 5}

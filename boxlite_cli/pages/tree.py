@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from typer.core import TyperArgument
@@ -11,6 +10,7 @@ from typer.core import TyperArgument
 from boxlite_cli.app import PROGRAM, build_root
 from boxlite_cli.catalog import find_entry
 from boxlite_cli.settings import SECTION as GLOBAL_SECTION
+from engine.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

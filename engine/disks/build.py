@@ -9,7 +9,6 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -26,6 +25,7 @@ from engine.errors import BoxliteError, ResourceExhaustedError
 from engine.fsutil import write_atomic
 from engine.model import RuntimeConfig
 from engine.progress import Progress, ProgressSink
+from engine.values import dataclass
 
 _UUID_NAMESPACE = uuid.UUID("b0b81d6f-3f6a-4a0e-9d6e-6a9a4f5f0c11")
 _SPOOL_THREADS = 4

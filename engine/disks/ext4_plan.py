@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from uuid import UUID
 
 from engine.disks.ext4_records import (
@@ -24,6 +23,7 @@ from engine.disks.ext4_xattrs import XattrPlaces, place_xattrs
 from engine.disks.merge import Inode, Tree
 from engine.disks.tar_entry import EntryKind, TarEntry
 from engine.errors import UnsupportedError
+from engine.values import dataclass
 
 JOURNAL_BLOCKS = (16 << 20) // BLOCK_BYTES
 _BYTES_PER_INODE = 16384

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
+
+from engine.values import dataclass
 
 BLOCK_BYTES = 4096
 INODE_BYTES = 256
@@ -56,12 +58,11 @@ _GROUP = struct.Struct("<IIIHHHHIHHHH")
 _LONG_TIME = 1 << 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extent:
-    """`count` blocks of a file from its block `logical` on lie from block `physical` on."""
+class Extent(NamedTuple):
+    """`blocks` blocks of a file from its block `logical` on lie from block `physical` on."""
 
     logical: int
-    count: int
+    blocks: int
     physical: int
 
 
@@ -107,7 +108,7 @@ def device_content(major: int, minor: int) -> bytes:
 def split_run(logical: int, physical: int, count: int) -> list[Extent]:
     """A run of blocks as extents, each as long as one may be."""
     return [
-        Extent(logical=logical + done, physical=physical + done, count=min(MAX_EXTENT_BLOCKS, count - done))
+        Extent(logical=logical + done, physical=physical + done, blocks=min(MAX_EXTENT_BLOCKS, count - done))
         for done in range(0, count, MAX_EXTENT_BLOCKS)
     ]
 
@@ -123,7 +124,7 @@ def extent_tree_blocks(extents: int) -> int:
 
 def extent_tree(extents: Sequence[Extent], first_block: int) -> tuple[bytes, list[bytes]]:
     """The tree's root, which lies in the inode, and its other nodes, which lie from `first_block` on."""
-    entries = [_EXTENT.pack(one.logical, one.count, 0, one.physical) for one in extents]
+    entries = [_EXTENT.pack(one.logical, one.blocks, 0, one.physical) for one in extents]
     starts = [one.logical for one in extents]
     nodes: list[bytes] = []
     depth = 0

@@ -71,7 +71,7 @@ def write_ext4(
         os.close(fd)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Output:
     """Writes that follow one another gathered. Small gaps between them are filled with zeros, so that nothing may be written
     before what lies before it, but for what is far away."""
@@ -155,7 +155,7 @@ class _Writing:
         self._write_inode(
             path,
             node.inode,
-            [Extent(logical=0, count=count, physical=first)],
+            [Extent(logical=0, blocks=count, physical=first)],
             size_bytes=len(content),
             links=links if links <= MAX_LINKS else 1,
         )
@@ -167,7 +167,7 @@ class _Writing:
         elif entry.kind is EntryKind.SYMLINK and len(entry.link) > FAST_LINK_BYTES:
             first = self._take(1)
             self._output.write(entry.link.ljust(BLOCK_BYTES, b"\0"), first * BLOCK_BYTES)
-            run = [Extent(logical=0, count=1, physical=first)]
+            run = [Extent(logical=0, blocks=1, physical=first)]
             self._write_inode(path, inode, run, size_bytes=len(entry.link))
         elif entry.kind is EntryKind.SYMLINK:
             self._write_inode(path, inode, None, size_bytes=len(entry.link), content=entry.link)
@@ -189,7 +189,7 @@ class _Writing:
             first = self._take(count)
             self._copy(source, offset, first * BLOCK_BYTES, entry.size_bytes)
             if count <= MAX_EXTENT_BLOCKS:
-                return [Extent(logical=0, count=count, physical=first)]
+                return [Extent(logical=0, blocks=count, physical=first)]
             return split_run(0, first, count)
         runs = [(logical, count, self._take(count)) for logical, count in block_runs(entry)]
         following = 0
@@ -228,7 +228,7 @@ class _Writing:
             content, tree_blocks = extent_tree(extents, first)
             for number, block in enumerate(tree_blocks):
                 self._output.write(block, (first + number) * BLOCK_BYTES)
-            blocks = nodes + sum(one.count for one in extents)
+            blocks = nodes + sum(one.blocks for one in extents)
         xattrs, xattr_block = b"", 0
         if entry.xattrs:
             places = xattrs_of(path, inode)

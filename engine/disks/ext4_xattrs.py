@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from engine.disks.ext4_records import BLOCK_BYTES, XATTR_ROOM_BYTES
+from engine.values import dataclass
 
 _MAGIC = 0xEA020000
 _BLOCK_HEADER_BYTES = 32

@@ -34,7 +34,7 @@ _MTIME_MAX_NS = ((1 << 34) - (1 << 31)) * 10**9 - 1
 XATTR_NAMESPACES = (b"user.", b"trusted.", b"security.", b"system.posix_acl_")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Inode:
     """A file that one or more names stand for: its entry and the layer (counted from 0) that holds its data."""
 
@@ -45,7 +45,7 @@ class Inode:
     """How it is known in the file system that is made of the tree, and by how many names: see `number_tree`."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Node:
     """A name in the tree; `children` is None unless it is a directory."""
 
@@ -53,7 +53,7 @@ class Node:
     children: dict[bytes, Node] | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Tree:
     """A root file system in the making."""
 
@@ -92,7 +92,7 @@ class Tree:
         return node
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Application:
     tree: Tree
     layer: int

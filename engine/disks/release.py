@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.disks.base import RECORD_NAME, base_key, base_keys, remove_base
@@ -19,6 +18,7 @@ from engine.fsutil import disk_usage_bytes, hold_lock
 from engine.layout import ROOTFS_PREFIX, Layout
 from engine.model import DEFAULT_DISK_SIZE_GB, BoxRecord
 from engine.store import BoxStore
+from engine.values import dataclass
 
 CAP_BYTES = 20 * 1024**3
 """Bases that no box needs stay for the next box of their image until all bases together take more than this."""

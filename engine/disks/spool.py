@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Event
 from typing import IO
@@ -16,8 +16,12 @@ from engine.compression import Compression, detect_compression, iter_decompresse
 from engine.disks.growing import BegunAnewError, GrowingFile
 from engine.disks.tar_entry import TarEntry
 from engine.disks.tar_reader import iter_entries
-from engine.errors import BoxliteError, ImageError, InternalError
+from engine.errors import BoxliteError, ImageError, InternalError, ResourceExhaustedError
 from engine.fsutil import storage_error
+from engine.values import dataclass
+
+MAX_ENTRIES = 2_000_000
+"""Of one archive. Each takes half a KiB of memory, but hardly a byte of a compressed archive that repeats it."""
 
 _CHUNKS_IN_FLIGHT = 4
 
@@ -110,7 +114,11 @@ def _is_plain(source: IO[bytes]) -> bool:
 def _indexed(fd: int, what: str) -> Spool:
     """A spool of the plain archive in `fd`, which becomes its own."""
     try:
-        return Spool(fd=fd, entries=list(iter_entries(fd, os.fstat(fd).st_size, what=what)))
+        found = iter_entries(fd, os.fstat(fd).st_size, what=what)
+        entries = list(islice(found, MAX_ENTRIES + 1))
+        if len(entries) > MAX_ENTRIES:
+            raise ResourceExhaustedError(f"{what} has more than {MAX_ENTRIES} entries")
+        return Spool(fd=fd, entries=entries)
     except BaseException:
         os.close(fd)
         raise

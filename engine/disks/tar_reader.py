@@ -38,7 +38,7 @@ _XATTR_PREFIX = b"SCHILY.xattr."
 _LIBARCHIVE_XATTR_PREFIX = b"LIBARCHIVE.xattr."
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Extensions:
     """What the headers before an entry say about it."""
 

@@ -11,13 +11,13 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine import fsutil
 from engine.host.facts import boot_id, hypervisor_framework, operating_system
 from engine.layout import Layout
 from engine.model import Accel
+from engine.values import dataclass
 
 KVM_DEVICE = Path("/dev/kvm")
 KVM_API_VERSION = 12

@@ -4,9 +4,10 @@ Documentation/admin-guide/cgroup-v2.rst, "Delegation")."""
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from engine.values import dataclass
 
 
 class CgroupMode(StrEnum):

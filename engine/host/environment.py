@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from engine.errors import ConfigError, InvalidArgumentError
 from engine.model import Accel, SecurityOptions
+from engine.values import dataclass
 
 DEFAULT_HOME_NAME = ".boxlite"
 DEFAULT_MAX_LAYER_BYTES = 20 * 1024**3

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from engine.host.facts import machine_arch, os_release
+from engine.values import dataclass
 
 Version = tuple[int, ...]
 

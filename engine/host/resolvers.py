@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from engine.values import dataclass
 
 FILES = (
     Path("/etc/resolv.conf"),

@@ -11,7 +11,7 @@ from engine.fsutil import storage_error
 from engine.images.layers import StoredLayer, config_document, store_layer, store_manifest
 from engine.images.platforms import Platform
 from engine.images.reference import ImageReference
-from engine.images.store import ImageStore
+from engine.images.store import UNNAMED, ImageStore
 from engine.layout import Layout
 from engine.model import Image, ImageConfig, RuntimeConfig, utc_now
 
@@ -19,7 +19,7 @@ from engine.model import Image, ImageConfig, RuntimeConfig, utc_now
 async def import_rootfs(
     layout: Layout,
     source: Path | IO[bytes],
-    reference: str,
+    reference: str | None,
     config: ImageConfig | None = None,
     *,
     platform: str | None = None,
@@ -29,10 +29,10 @@ async def import_rootfs(
     """Make an image of one layer from an archive of a root file system: a tar, plain or compressed with gzip or zstd.
 
     `config` says what runs in it; `config.created` None is now. `platform`: which processor it is for, by default this
-    host's. `message` is what the image's history says of it. Raises ImageError when it is no tar, ResourceExhaustedError when it is larger than `limits` allow.
+    host's. Without `reference` the image has no name. `message` is what the image's history says of it. Raises ImageError when it is no tar, ResourceExhaustedError when it is larger than `limits` allow.
     """
-    name = ImageReference.parse(reference)
-    if name.digest is not None:
+    name = None if reference is None else ImageReference.parse(reference)
+    if name is not None and name.digest is not None:
         raise InvalidArgumentError(f"{reference!r} has a digest; a new image cannot be named by one")
     config = config or ImageConfig()
     target = Platform.parse(platform) if platform else Platform.of_host()
@@ -43,7 +43,7 @@ async def import_rootfs(
         created = (config.created or utc_now()).isoformat()
         document = config_document(config, target, [layer.diff_id], created, message)
         digest = await asyncio.to_thread(store_manifest, layout, document, [layer.descriptor])
-        return await store.add(digest, name=name, repository=name.name)
+        return await store.add(digest, name=name, repository=name.name if name else UNNAMED)
 
 
 def _store(layout: Layout, source: Path | IO[bytes], limit_bytes: int) -> StoredLayer:

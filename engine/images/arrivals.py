@@ -17,7 +17,7 @@ class LayerArrivals(Protocol):
     """Told, on the loop, how a pull gets on. After `begin`, `finish` or `abandon` is called, or both in this order."""
 
     def prepare(self) -> None:
-        """A registry is being asked, and there is time to get ready; told perhaps several times."""
+        """A registry was asked for blobs, and there is time to get ready."""
 
     def begin(self, image: Image) -> None:
         """The manifest and the configuration are here; `image` is what it will be."""

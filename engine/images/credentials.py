@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from engine.images.reference import DEFAULT_REGISTRY, ImageReference
 from engine.layout import Layout
 from engine.model import RegistryConfig
 from engine.process import Command
+from engine.values import dataclass
 
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"  # noqa: S105  docker-credential-helpers: the secret is then an identity token

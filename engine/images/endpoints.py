@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from engine.errors import InvalidArgumentError
 from engine.images.reference import DEFAULT_REGISTRY, ImageReference, is_short_name
 from engine.model import RegistryConfig
+from engine.values import dataclass
 
 _DOCKER_HUB_API = "registry-1.docker.io"
 

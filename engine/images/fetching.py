@@ -27,12 +27,12 @@ from engine.images.manifest import (
     Manifest,
     choose_manifest,
     digest_of,
+    layers_of,
     parse_config,
     parse_document,
 )
 from engine.images.platforms import Platform
 from engine.images.reference import ImageReference
-from engine.images.store import layers_of
 from engine.layout import Layout
 from engine.model import Image, utc_now
 from engine.progress import Progress, ProgressSink
@@ -45,7 +45,7 @@ _MAX_NESTED_INDEXES = 4
 _REPORT_STEP_BYTES = 1 << 20
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Fetching:
     """One image under way. `clients` are asked in their order; the first that has the manifest comes to the front."""
 
@@ -60,6 +60,7 @@ class Fetching:
     threads: ThreadPoolExecutor | None = None
     fetched: list[Descriptor] = field(default_factory=list)
     """The layers that were not here."""
+    layers: int = 0
 
     def add_endpoint(
         self, endpoint: Endpoint, credential: Credential | None, troubles: Sequence[str]
@@ -80,7 +81,8 @@ class Fetching:
             client.close()
 
     async def run(self) -> tuple[str, str]:
-        """Bring in every blob; the manifest's digest and the digest of what the name meant (an index, perhaps)."""
+        """Bring in every blob; the manifest's digest and the digest of what the name meant (an index, perhaps). When the
+        image is on record, `sum_up` tells so."""
         self._tell("pull", message=f"pulling {self.name.familiar}")
         manifest, manifest_digest, source_digest = await self.resolve()
         layers = {layer.digest: layer for layer in manifest.layers}
@@ -94,12 +96,13 @@ class Fetching:
 
         blobs = {manifest.config.digest: manifest.config, **layers}
         await self._fetch_all(list(blobs.values()), set(layers), come)
-        self._sum_up(len(layers))
+        self.layers = len(layers)
         return manifest_digest, source_digest
 
-    def _sum_up(self, layers: int) -> None:
+    def sum_up(self) -> None:
+        """Tell what was fetched."""
         name, fetched = self.name.familiar, len(self.fetched)
-        message = f"pulled {name}, {fetched} of {layers} layers" if fetched else f"{name} is up to date"
+        message = f"pulled {name}, {fetched} of {self.layers} layers" if fetched else f"{name} is up to date"
         size = sum(blob.size_bytes for blob in self.fetched)
         self._tell("pull", done=size, total=size, message=message)
 
@@ -148,7 +151,8 @@ class Fetching:
         answer = loop.run_in_executor(
             self.threads, lambda: client.fetch_manifest(which, size_bytes=size_bytes)
         )
-        self.arrivals.prepare()
+        import aiosqlite  # noqa: F401  what the end of a pull needs, loaded while the registry thinks
+
         return await answer
 
     async def _fetch_all(
@@ -167,8 +171,10 @@ class Fetching:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for blob in blobs:
-                    group.create_task(fetch(blob))
+                under_way = [group.create_task(fetch(blob)) for blob in blobs]
+                await asyncio.sleep(0)  # by then the first requests are with their threads
+                if not all(one.done() for one in under_way):
+                    self.arrivals.prepare()
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
 

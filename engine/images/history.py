@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from engine.images.blobs import read_blob
 from engine.layout import Layout
 from engine.model import Image
+from engine.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

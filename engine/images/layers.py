@@ -6,7 +6,6 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +16,7 @@ from engine.images.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descript
 from engine.images.platforms import Platform
 from engine.layout import Layout
 from engine.model import ImageConfig
+from engine.values import dataclass
 
 _CHUNK_BYTES = 1 << 20
 _BLOCK_BYTES = 512

@@ -31,7 +31,7 @@ from engine.images.manifest import (
 from engine.images.partial import open_partial
 from engine.images.platforms import Platform
 from engine.images.reference import ImageReference
-from engine.images.store import ImageStore
+from engine.images.store import UNNAMED, ImageStore
 from engine.layout import Layout
 from engine.model import Image, RuntimeConfig
 
@@ -40,7 +40,6 @@ _MAX_NESTED_INDEXES = 4
 _LAYERS_AT_THE_CAP = 8
 """An archive may hold as much as so many layers of the largest size."""
 _NAME_NOTES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-_UNNAMED = "localhost/loaded"
 
 
 class _Members(Protocol):
@@ -130,11 +129,20 @@ class _Archive:
             return self.tar.extractfile(member)
 
 
+_ENDS_EARLY = frozenset({"empty file", "unexpected end of data", "truncated header"})
+"""What tarfile says of an archive that was cut off."""
+
+
 @contextlib.contextmanager
 def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, ValueError, KeyError, EOFError, RecursionError) as error:
+        if str(error) in _ENDS_EARLY:
+            raise ImageError(
+                f"{what} ends before it is whole: {error}",
+                hint="see what the program that wrote it has said, and let it write it again",
+            ) from error
         raise ImageError(
             f"{what} cannot be read as an archive of images: {error}",
             hint="give what `docker save`, `podman save` or skopeo wrote; `boxlite import` takes the tar of a file system",
@@ -237,7 +245,7 @@ class _Load:
     async def _add(self, images: list[Image], digest: str, names: Sequence[str], source_digest: str) -> None:
         references: list[ImageReference | None] = [*dict.fromkeys(filter(None, map(_reference, names)))]
         for reference in references or [None]:
-            repository = reference.name if reference else _UNNAMED
+            repository = reference.name if reference else UNNAMED
             images.append(
                 await self.store.add(
                     digest, name=reference, repository=repository, source_digest=source_digest

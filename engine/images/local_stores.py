@@ -9,7 +9,6 @@ The prefixes are those of skopeo and podman (containers-transports(5)).
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine import process
@@ -18,6 +17,7 @@ from engine.host.environment import environment
 from engine.layout import Layout
 from engine.model import Image, RuntimeConfig
 from engine.process import Command
+from engine.values import dataclass
 
 _TIMEOUT_S = 3600.0
 _VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME",

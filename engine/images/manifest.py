@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from engine.errors import ImageError, UnsupportedError
 from engine.images.platforms import Platform
 from engine.images.reference import is_digest
-from engine.model import ImageConfig
+from engine.model import ImageConfig, Layer
+from engine.values import dataclass
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -274,3 +274,11 @@ def _time(value: object) -> datetime | None:
         return datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
+
+
+def layers_of(manifest: Manifest, document: ConfigDocument) -> tuple[Layer, ...]:
+    """An image's layers, lowest first, each with its digest when decompressed."""
+    return tuple(
+        Layer(digest=layer.digest, size_bytes=layer.size_bytes, media_type=layer.media_type, diff_id=diff_id)
+        for layer, diff_id in zip(manifest.layers, document.diff_ids, strict=True)
+    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform as host_platform
 import re
-from dataclasses import dataclass
 
 from engine.errors import InvalidArgumentError
+from engine.values import dataclass
 
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "amd64": ("amd64", ""), "aarch64": ("arm64", "v8"), "arm64": ("arm64", "v8"),

@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from engine.errors import ConfigError
+from engine.values import dataclass
 
 _PORTS = {"http": 80, "https": 443}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -23,6 +22,7 @@ from engine.layout import Layout
 from engine.model import Image, ImageConfig, PullPolicy, RuntimeConfig
 from engine.names import did_you_mean
 from engine.progress import ProgressSink, ignore_progress
+from engine.values import dataclass
 
 
 async def pull(
@@ -101,13 +101,15 @@ async def _pull_name(
                 job.threads = threads
                 try:
                     manifest_digest, source_digest = await job.run()
-                    return await store.add(
+                    image = await store.add(
                         manifest_digest,
                         name=name.with_digest(name.digest) if name.digest else name,
                         repository=name.name,
                         source_digest=source_digest,
                         after=arrivals.finish,
                     )
+                    job.sum_up()
+                    return image
                 except BaseException:
                     job.cancel()
                     await arrivals.abandon()

@@ -7,9 +7,10 @@ accepted, what it refuses is refused.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from engine.errors import InvalidArgumentError
+from engine.values import dataclass
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
@@ -55,7 +56,8 @@ class ImageReference:
         if not path:
             raise _invalid(text, "the repository's name is missing")
         if path.lower() != path:
-            raise _invalid(text, f"the repository's name must be lower case: {path!r}")
+            shown = path if path in text else path.removeprefix(_OFFICIAL)
+            raise _invalid(text, f"the repository's name must be lower case: {shown!r}")
         if not _PATH.fullmatch(path):
             raise _invalid(text, f"{path!r} is not a repository's name")
         if len(registry) + 1 + len(path) > _NAME_MAX_CHARS:

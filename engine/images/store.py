@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from engine.errors import ImageNotFoundError, InvalidArgumentError, InvalidStateError
-from engine.fsutil import disk_usage_bytes, hold_lock, storage_error, try_lock, write_atomic
+from engine.fsutil import disk_usage_bytes, hold_lock, storage_error, try_lock
 from engine.images.blobs import ensure_layout, has_blob, read_blob
-from engine.images.manifest import OCI_INDEX, ConfigDocument, Manifest, parse_config, parse_document
+from engine.images.index import write_index
+from engine.images.manifest import ConfigDocument, Manifest, layers_of, parse_config, parse_document
 from engine.images.platforms import Platform
 from engine.images.reference import ImageReference, is_digest
-from engine.images.usage import blobs_of, freed_by, stored_blobs
+from engine.images.usage import freed_by, unneeded_files
 from engine.layout import Layout
-from engine.model import Image, Layer, utc_now
+from engine.model import Image, utc_now
 from engine.names import did_you_mean
 from engine.store.images_db import ImageRow, ImagesDb, open_images_db
+from engine.values import dataclass
 
+UNNAMED = "localhost/loaded"
+"""The repository of images that came without a name."""
 _ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
-_REF_NAME = "org.opencontainers.image.ref.name"
-_FULL_NAME = "io.containerd.image.name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,15 +205,27 @@ class ImageStore:
             yield
 
     async def sweep(self) -> int:
-        """Delete blobs that no image needs and return the bytes freed; 0 at once when images are being added."""
+        """Delete what `unneeded` finds and return the bytes freed."""
+        async with self._unneeded() as files:
+            return await asyncio.to_thread(_remove, files)
+
+    async def unneeded(self) -> list[Path]:
+        """Blobs that no image needs, and what broken pulls left for their next attempt; none while images are being added."""
+        async with self._unneeded() as files:
+            return files
+
+    @contextlib.asynccontextmanager
+    async def _unneeded(self) -> AsyncIterator[list[Path]]:
+        """No image is added before the block ends."""
         self._layout.locks_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = try_lock(self._sweep_lock)
         if lock is None:
-            return 0
+            yield []
+            return
         try:
             async with self._db() as db:
                 rows = await db.rows()
-            return await asyncio.to_thread(self._sweep, rows)
+            yield await asyncio.to_thread(lambda: list(unneeded_files(self._layout, rows)))
         finally:
             os.close(lock)
 
@@ -288,48 +300,18 @@ class ImageStore:
         async with hold_lock(self._layout.locks_dir / "index.lock"):
             rows = await db.rows()
             try:
-                await asyncio.to_thread(self._write_index_now, rows)
+                await asyncio.to_thread(write_index, self._layout, rows)
             except OSError as error:
                 raise storage_error(error, "writing the image index") from error
         return rows
 
-    def _write_index_now(self, rows: list[ImageRow]) -> None:
-        manifests = []
-        for row in rows:
-            path = self._layout.blob_path(row.manifest_digest)
-            if not path.exists():
-                continue
-            media_type = (
-                json.loads(path.read_bytes()).get("mediaType") or "application/vnd.oci.image.manifest.v1+json"
-            )
-            entry = {"mediaType": media_type, "digest": row.manifest_digest, "size": path.stat().st_size}
-            for name in row.names or (None,):
-                tag = ImageReference.parse(name).tag if name else None
-                notes = {_FULL_NAME: name, _REF_NAME: tag} if tag else ({_FULL_NAME: name} if name else None)
-                manifests.append({**entry, "annotations": notes} if notes else entry)
-        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
-        write_atomic(self._layout.images_dir / "index.json", json.dumps(document, indent=2).encode() + b"\n")
 
-    def _sweep(self, rows: list[ImageRow]) -> int:
-        needed = {digest for row in rows for digest in blobs_of(self._layout, row)}
-        freed = 0
-        for digest, path in stored_blobs(self._layout):
-            if digest not in needed:
-                freed += disk_usage_bytes(path)
-                path.unlink()
-        for pattern in ("blob-*.part", "layer-*"):
-            for left_over in self._layout.tmp_dir.glob(pattern):
-                freed += disk_usage_bytes(left_over)
-                left_over.unlink()
-        return freed
-
-
-def layers_of(manifest: Manifest, document: ConfigDocument) -> tuple[Layer, ...]:
-    """An image's layers, lowest first, each with its digest when decompressed."""
-    return tuple(
-        Layer(digest=layer.digest, size_bytes=layer.size_bytes, media_type=layer.media_type, diff_id=diff_id)
-        for layer, diff_id in zip(manifest.layers, document.diff_ids, strict=True)
-    )
+def _remove(files: Sequence[Path]) -> int:
+    freed = 0
+    for path in files:
+        freed += disk_usage_bytes(path)
+        path.unlink()
+    return freed
 
 
 def _image(row: ImageRow, reference: str, manifest: Manifest, document: ConfigDocument) -> Image:

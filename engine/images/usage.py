@@ -29,6 +29,14 @@ def stored_blobs(layout: Layout) -> Iterator[tuple[str, Path]]:
             yield f"{directory.name}:{path.name}", path
 
 
+def unneeded_files(layout: Layout, rows: Sequence[ImageRow]) -> Iterator[Path]:
+    """Blobs that none of `rows`, which are all there are, needs, and unfinished ones."""
+    needed = {digest for row in rows for digest in blobs_of(layout, row)}
+    yield from (path for digest, path in stored_blobs(layout) if digest not in needed)
+    for pattern in ("blob-*.part", "layer-*"):
+        yield from layout.tmp_dir.glob(pattern)
+
+
 def freed_by(layout: Layout, rows: Sequence[ImageRow], going: Sequence[ImageRow]) -> list[int]:
     """The bytes on disk that each of the `going` images frees when they go one after another and the rest of `rows` stays.
     Together they are what all of them free."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from engine.jailer.syscalls import SyscallProfile
+from engine.values import dataclass
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 

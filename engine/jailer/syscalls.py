@@ -6,8 +6,6 @@ known and refused gives EPERM. Names that the host's libseccomp or processor doe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from engine.jailer.gate import LOWEST_MAPPING, PATH_ADDRESS
 from engine.seccomp.rules import (
     ALLOWED,
@@ -20,6 +18,7 @@ from engine.seccomp.rules import (
     Rule,
     Verdict,
 )
+from engine.values import dataclass
 
 Rules = tuple[tuple[str, tuple[Condition, ...]], ...]
 """Calls that are allowed when all conditions hold."""

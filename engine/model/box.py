@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from engine.errors import InvalidArgumentError
 from engine.model.network import NetworkMode, NetworkSpec, PortSpec
 from engine.model.secrets import SecretSpec, check_distinct
 from engine.model.security import SecurityOptions
+from engine.values import dataclass
 
 SPEC_SCHEMA = 1
 """Version of the stored `BoxSpec` document; readers refuse a newer one."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from engine.errors import InvalidArgumentError
+from engine.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from engine.values import dataclass
 
 
 class FileKind(StrEnum):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from engine.errors import InvalidArgumentError
+from engine.values import dataclass
 
 
 class Protocol(StrEnum):

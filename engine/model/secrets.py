@@ -7,10 +7,11 @@ in memory, as a `Secret`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from engine.errors import InvalidArgumentError
+from engine.values import dataclass
 
 SECRET_PORT = 443
 """Where a host without a port of its own is meant."""

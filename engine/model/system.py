@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from engine.model.config import Accel
+from engine.values import dataclass
 
 
 class CheckStatus(StrEnum):

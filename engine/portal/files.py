@@ -6,12 +6,12 @@ import asyncio
 import stat
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from engine.errors import DeadlineError, PortalError
 from engine.portal.failures import translated
 from engine.portal.lanes import Lane, open_lane
+from engine.values import dataclass
 from guest.wire import portal_pb2 as wire
 
 if TYPE_CHECKING:

@@ -35,6 +35,9 @@ class Assembly:
     def prepare(self) -> None:
         """Load what makes disks while the network is waited for."""
         import engine.disks.build  # noqa: F401
+        from engine.compression import inflate_library
+
+        inflate_library()
 
     def begin(self, image: Image) -> None:
         self._name = image.reference

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import datetime
 
 from engine.errors import BoxliteError
 from engine.fsutil import write_atomic
 from engine.layout import BoxLayout
 from engine.model import utc_now
+from engine.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from engine.errors import InvalidArgumentError, InvalidStateError, StoppedError
@@ -12,6 +12,7 @@ from engine.process import signal_number
 from engine.runtime.context import Context
 from engine.runtime.records import box_lock, get_box
 from engine.shim.control import ask_shim
+from engine.values import dataclass
 
 NEEDS_A_STOP = ("cpus", "memory_mib")
 

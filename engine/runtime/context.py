@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from engine.layout import Layout
 from engine.model import RuntimeConfig
 from engine.progress import ProgressSink
 from engine.store import BoxStore
+from engine.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from enum import StrEnum
 
 from engine.errors import InvalidArgumentError
+from engine.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

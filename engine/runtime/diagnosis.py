@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from engine.model import BoxRecord, BoxStatus, HealthState
 from engine.runtime.attempts import FailedStart
+from engine.values import dataclass
 
 Tails = Mapping[str, Sequence[str]]
 """The last lines of logs, by name: console, qemu, shim."""

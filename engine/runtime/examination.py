@@ -6,7 +6,7 @@ What it probably means is told by `diagnosis`, a pure function of the evidence.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from engine import host
@@ -16,6 +16,7 @@ from engine.model import BoxRecord
 from engine.runtime.attempts import FailedStart, find_failure
 from engine.runtime.context import Context
 from engine.runtime.diagnosis import Diagnosis, diagnose
+from engine.values import dataclass
 
 STAGES = {
     "image_prepare_ms": "find the image",

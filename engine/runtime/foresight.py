@@ -7,7 +7,7 @@ something (pull the image, build the guest system, save a machine), that is said
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from engine import host
 from engine.errors import EngineError, ImageNotFoundError
@@ -40,6 +40,7 @@ from engine.runtime.requests import container_argv, container_env, published_por
 from engine.runtime.restrictions import is_restricted
 from engine.runtime.shares import shares_of
 from engine.runtime.support import check_support
+from engine.values import dataclass
 from engine.vmm.confinement import machine_jail
 from engine.vmm.guest_image import find_guest_image, guest_inputs
 from engine.vmm.saved import find_template

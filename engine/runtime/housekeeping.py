@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.disks.qcow2 import find_backing_file
@@ -16,6 +15,7 @@ from engine.layout import Layout
 from engine.model import BoxRecord, BoxStatus, DiskUsage, Reclaimable
 from engine.runtime.context import Context
 from engine.runtime.records import list_boxes, remove_box
+from engine.values import dataclass
 from engine.vmm.guest_image import find_guest_image
 
 YOUNG_S = 600.0
@@ -57,6 +57,7 @@ async def disk_usage(context: Context) -> list[DiskUsage]:
     used = {record.manifest_digest or "" for record in records}
     unused = await store.prune(named_too=True, used=used, dry_run=True)
     reclaim = await find_reclaimable(context, records)
+    blobs, parts = await _unneeded_blobs(context, reclaim)
     volumes = await VolumeLibrary(context).list()
     layout = context.layout
     return await asyncio.to_thread(
@@ -66,7 +67,7 @@ async def disk_usage(context: Context) -> list[DiskUsage]:
                 total=len(images),
                 active=sum(row.manifest_digest in used for row in images),
                 size_bytes=disk_usage_bytes(layout.images_dir),
-                reclaimable_bytes=sum(one.size_bytes for one in unused),
+                reclaimable_bytes=sum(one.size_bytes for one in unused) + blobs.size_bytes,
             ),
             _usage("bases", layout.bases_dir, reclaim),
             _usage("templates", layout.templates_dir, reclaim),
@@ -92,9 +93,23 @@ async def disk_usage(context: Context) -> list[DiskUsage]:
                     disk_usage_bytes(Path(volume.path)) for volume in volumes if not volume.used_by
                 ),
             ),
-            _usage("temporary files", layout.tmp_dir, reclaim),
+            _usage("temporary files", layout.tmp_dir, [*reclaim, *parts]),
         ]
     )
+
+
+async def _unneeded_blobs(
+    context: Context, reclaim: Collection[Reclaimable]
+) -> tuple[Reclaimable, list[Reclaimable]]:
+    """The blobs no image needs, as one, and the parts of unfinished ones that are not among `reclaim`."""
+    from engine.images.store import ImageStore
+
+    known, images = {item.path for item in reclaim}, context.layout.images_dir
+    files = [path for path in await ImageStore(context.layout).unneeded() if str(path) not in known]
+    blobs = [path for path in files if path.is_relative_to(images)]
+    size = await asyncio.to_thread(lambda: sum(map(disk_usage_bytes, blobs)))
+    parts = [_item("temporary files", path) for path in files if path not in blobs]
+    return Reclaimable(kind="blobs", path=str(images), size_bytes=size), parts
 
 
 def _usage(kind: str, directory: Path, reclaim: Collection[Reclaimable]) -> DiskUsage:
@@ -231,7 +246,8 @@ async def collect_garbage(context: Context, *, dry_run: bool) -> list[Reclaimabl
     records = await list_boxes(context, include_inactive=True)
     found = await find_reclaimable(context, records)
     if dry_run:
-        return found
+        blobs, parts = await _unneeded_blobs(context, found)
+        return [*found, *parts, *([blobs] if blobs.size_bytes else [])]
     bases = {str(base.path) for base in await remove_idle_bases(context.layout, context.store)}
     deleted = []
     for item in found:

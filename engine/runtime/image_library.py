@@ -55,13 +55,14 @@ class ImageLibrary:
     async def import_rootfs(
         self,
         tar: Path | IO[bytes],
-        reference: str,
+        reference: str | None = None,
         *,
         config: ImageConfig | None = None,
         platform: str | None = None,
         message: str = "",
     ) -> Image:
-        """Store a root file system tar as an image of one layer. `message` goes into its history."""
+        """Store a root file system tar as an image of one layer, without a name unless one is given. `message` goes into its
+        history."""
         from engine.images.archive import import_rootfs
 
         return await import_rootfs(

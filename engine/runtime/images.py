@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.disks.base import base_key, ensure_base, ensure_base_from_rootfs, find_base
@@ -26,6 +25,7 @@ from engine.model import (
 )
 from engine.runtime.assembly import Assembly
 from engine.runtime.context import Context
+from engine.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import BoxliteError, InvalidStateError, NetworkError, PortInUseError
@@ -21,6 +20,7 @@ from engine.runtime.records import get_box
 from engine.runtime.restrictions import is_restricted
 from engine.runtime.running import session_with
 from engine.shim.control import ask_shim
+from engine.values import dataclass
 
 FOLLOW_POLL_S = 0.1
 STREAM_LIMIT_BYTES = 1024 * 1024

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from engine import host
 from engine.errors import (
@@ -43,6 +42,7 @@ from engine.runtime.records import FILES_ONLY, box_lock, settle
 from engine.runtime.stopwatch import Stopwatch
 from engine.shim.lifeline import Shim, start_shim
 from engine.shim.plan import LaunchPlan, Verdict
+from engine.values import dataclass
 from guest.wire import portal_pb2 as wire
 from guest.wire.constants import MAIN_EXECUTION
 

@@ -14,7 +14,6 @@ import os
 import secrets
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from engine.errors import (
     AlreadyExistsError,
@@ -25,6 +24,7 @@ from engine.errors import (
 )
 from engine.fsutil import storage_error
 from engine.shown import printable
+from engine.values import dataclass
 from guest.wire import tar
 from guest.wire.tar import Entry, TarError
 from guest.wire.tarpack import attributes_of_users

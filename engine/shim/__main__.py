@@ -1,5 +1,5 @@
-"""`python -m engine.shim FD HOME LINK`: one box's shim. Started by engine.shim.spawn only. HOME is empty, or the home directory
-in which the usual machine with this LINK is to get a head start."""
+"""`python -m engine.shim FD [USUAL]`: one box's shim. Started by engine.shim.spawn and .forking only. FD is its end of the
+lifeline; USUAL a descriptor that tells of the machine this process has started already (engine.shim.usual)."""
 
 from __future__ import annotations
 
@@ -9,34 +9,29 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from engine.shim.usual import start_usual_machine
-
 if TYPE_CHECKING:
     from engine.shim.plan import LaunchPlan
-    from engine.shim.usual import UsualMachine
 
 
 def main() -> int:
     os.umask(0o077)  # sockets and logs are for the person alone
-    os.set_inheritable(
-        int(sys.argv[1]), False
-    )  # a machine that has it, and outlives us, keeps our end from being seen
-    usual = start_usual_machine(*sys.argv[2:4]) if sys.argv[2] else None  # before anything else is loaded
     gc.disable()  # until everything is loaded, which stays
     import asyncio
 
     lifeline = socket.socket(fileno=int(sys.argv[1]))
     lifeline.setblocking(False)
-    asyncio.run(_live(lifeline, usual))
+    os.set_inheritable(lifeline.fileno(), False)
+    asyncio.run(_live(lifeline, int(sys.argv[2]) if sys.argv[2:] else None))
     sys.stderr.flush()
     os._exit(0)  # somebody waits for our end: do not take the interpreter apart first
 
 
-async def _live(lifeline: socket.socket, usual: UsualMachine | None) -> None:
+async def _live(lifeline: socket.socket, usual: int | None) -> None:
     from engine.shim.headstart import HeadStart
     from engine.shim.supervisor import Supervisor  # while the machine starts and the starter makes the plan
+    from engine.shim.usual import take_over
 
-    head_start = None if usual is None else HeadStart(usual)
+    head_start = None if usual is None else HeadStart(take_over(usual))
     try:
         plan = await _receive_plan(lifeline)
     except EOFError:

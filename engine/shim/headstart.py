@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from engine import host
@@ -21,6 +21,7 @@ from engine.layout import BoxLayout, Layout
 from engine.model import DEFAULT_CPUS, DEFAULT_MEMORY_MIB, SecurityOptions
 from engine.process import Child
 from engine.shim.usual import CARD, CHANNELS, NONE, PORT, SOCKET_PREFIX, UsualMachine, encode_note, note_path
+from engine.values import dataclass
 from engine.vmm.confinement import LARGEST_USUAL_DISK_BYTES, machine_jail
 from engine.vmm.machine import Machine, machine_command, open_channels
 from engine.vmm.monitor import Monitor, open_monitor

@@ -7,11 +7,12 @@ answers are JSON lines.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from engine.model import BoxState, HealthCheck, PortSpec, RestartPolicy, SecurityOptions
 from engine.net.plan import Restriction
 from engine.net.secrets import SecretsGrant
+from engine.values import dataclass
 from engine.vmm.spec import VmSpec
 
 

@@ -25,10 +25,12 @@ KILLED_CODE = 137
 DENIAL_FIELDS = ("protocol", "name", "address", "port", "rule", "remedy")
 
 
-async def open_record(layout: Layout) -> BoxStore:
-    """The database, opened ahead of the moment when somebody waits for it."""
+async def open_record(layout: Layout, box_id: str) -> BoxStore:
+    """The database, opened ahead of the moment when somebody waits for it, with all that reading the box's row loads."""
     store = BoxStore(layout)
     await store.open()
+    with contextlib.suppress(NotFoundError):
+        await store.get(box_id)
     return store
 
 

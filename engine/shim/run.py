@@ -8,7 +8,6 @@ import json
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from engine.shim.headstart import HeadStart, ReadyMachine, note_machine
 from engine.shim.outputlog import CONSOLE_CAP_BYTES, OutputLog
 from engine.shim.plan import LaunchPlan, NetworkGrant
 from engine.shim.usual import CARD, NONE, PORT
+from engine.values import dataclass
 from engine.vmm.channels import chunks, events
 from engine.vmm.leftovers import paths_of_machine
 from engine.vmm.machine import Machine, start_machine

@@ -323,7 +323,7 @@ class Supervisor:
 
     async def _opened_record(self) -> BoxStore:
         record = await asyncio.to_thread(importlib.import_module, "engine.shim.record")
-        return await record.open_record(self.layout)  # type: ignore[no-any-return]
+        return await record.open_record(self.layout, self.plan.box_id)  # type: ignore[no-any-return]
 
     async def _record(self, ending: Ending) -> None:
         store = None

@@ -1,13 +1,14 @@
-"""Starting the machine that most boxes have, as the first thing a shim does.
+"""Starting the machine that most boxes have, as the first thing a process does that is to become a shim.
 
-Most boxes run on the same machine as the one before, so its command is noted, and a shim starts it from the note while
-everything else is still being loaded: this module imports next to nothing. `engine.shim.headstart` takes over from here,
+Most boxes run on the same machine as the one before, so its command is noted, and it is started from the note before
+anything else is loaded: this module imports next to nothing. `engine.shim.headstart` takes over from here,
 and lets a box have the machine only if its command is the very one that would be made for that box.
 """
 
 from __future__ import annotations
 
 import fcntl
+import marshal
 import os
 import signal
 import socket
@@ -72,6 +73,46 @@ class UsualMachine:
         self.pid = _spawn(self.argv, dict(zip(self.fds, theirs, strict=True)), f"{self.directory}/qemu.log")
         self.ends[1].send(script)
         self.ends[3].send(WARM_ORDER)
+
+    def hand_on(self) -> int:
+        """A descriptor that tells all of this to the program which this process is about to become. It stays open across
+        execve(2), as does what it tells of. Raises OSError."""
+        sockets = [*self.ends, *(end for end in (self.far_end, self.held) if end is not None)]
+        told = (
+            self.directory, self.lock, self.link, self.fds, self.argv, self.gate, self.uid, self.pid,
+            [end.fileno() for end in self.ends], _number(self.far_end), _number(self.held),
+        )  # fmt: skip
+        path = f"{self.directory}/machine"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        os.unlink(path)
+        os.write(fd, marshal.dumps(told))
+        os.lseek(fd, 0, os.SEEK_SET)
+        for number in (fd, self.lock, *(end.fileno() for end in sockets)):
+            os.set_inheritable(number, True)
+        return fd
+
+
+def take_over(fd: int) -> UsualMachine:
+    """What was handed on."""
+    with open(fd, "rb") as file:
+        told = marshal.loads(file.read())  # noqa: S302  from ourselves
+    directory, lock, link, fds, argv, gate, uid, pid, ends, far_end, held = told
+    machine = UsualMachine(directory, lock, link, fds, argv, gate)
+    machine.uid, machine.pid = uid, pid
+    machine.ends = [socket.socket(fileno=end) for end in ends]
+    machine.far_end, machine.held = _socket(far_end), _socket(held)
+    kept = [lock, *ends, *(number for number in (far_end, held) if number is not None)]
+    for number in kept:
+        os.set_inheritable(number, False)
+    return machine
+
+
+def _number(end: socket.socket | None) -> int | None:
+    return None if end is None else end.fileno()
+
+
+def _socket(number: int | None) -> socket.socket | None:
+    return None if number is None else socket.socket(fileno=number)
 
 
 def encode_note(share: str, script: bytes, gate: bytes, fds: list[int], argv: tuple[str, ...]) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from engine.errors import DatabaseError
 from engine.store.database import translated
 from engine.store.reserve import WRITING_NEEDS_BYTES, mind_reserve
+from engine.values import dataclass
 
 if TYPE_CHECKING:
     import aiosqlite

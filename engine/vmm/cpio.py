@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from engine.values import dataclass
 
 _ALIGNMENT = 4
 _TRAILER = "TRAILER!!!"

@@ -11,13 +11,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import MetadataError
 from engine.fsutil import locked, scratch_dir, storage_error, write_atomic
 from engine.layout import Layout
 from engine.progress import Progress, ProgressSink, ignore_progress
+from engine.values import dataclass
 from engine.vmm.cpio import CpioEntry, build_cpio, directory, regular_file
 from engine.vmm.guest_root import (
     DebianParts,

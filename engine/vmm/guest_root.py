@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError, UnsupportedError
 from engine.fsutil import storage_error
 from engine.process import Command, run
+from engine.values import dataclass
 from engine.vmm.kernel_modules import module_name
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from engine import host
@@ -23,6 +23,7 @@ from engine.layout import Layout
 from engine.model import SecurityOptions
 from engine.process import Child, Command, start
 from engine.sockets import listen_unix
+from engine.values import dataclass
 from engine.vmm.arguments import build_qemu_argv
 from engine.vmm.confinement import claim_identity, machine_jail, make_mountpoints, share_inside
 from engine.vmm.leftovers import kill_leftovers

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from engine.model import Accel
+from engine.values import dataclass
 
 TEMPLATE_FORMAT = 3
 """Version of a template on disk; part of its key, so that an older one is simply not found."""

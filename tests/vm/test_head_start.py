@@ -126,3 +126,35 @@ def test_changed_note_never_decides_how_a_machine_is_jailed(boxlite: Boxlite, al
     (boxlite.home / USUAL).write_bytes(note.replace(b"--unshare-net", b"--unshare-uts"))
     words = machine_words(boxlite, alpine)
     assert not has_head_start(words)
+
+
+def test_shim_with_a_head_start_has_nothing_of_the_command_that_became_it(
+    boxlite: Boxlite, alpine: str, tmp_path: Path
+) -> None:
+    boxlite("run", "--rm", alpine, "true", check=True)
+    with (tmp_path / "open").open("wb") as output:
+        starter = boxlite.popen(
+            "run", "-d", "--name", "clean", "-e", "WORD=mine", alpine, "sleep", "600",
+            preexec_fn=_ignore_what_nohup_ignores, stdout=output,
+        )  # fmt: skip
+        assert starter.wait(60) == 0
+    living = processes_of(boxlite.home)
+    (shim,) = (process for process in living if process.role == "shim")
+    own = Path(f"/proc/{shim.pid}")
+    variables = {line.partition("=")[0] for line in (own / "environ").read_text().split("\0") if line}
+    assert variables == {"PATH", "PYTHONPATH", "PYTHONSAFEPATH", "LC_ALL"}
+    status = dict(line.split(":\t") for line in (own / "status").read_text().splitlines() if ":\t" in line)
+    ignored = sum(1 << (signum - 1) for signum in (signal.SIGPIPE, signal.SIGXFSZ))  # by every Python
+    assert int(status["SigIgn"], 16) == ignored
+    assert int(status["SigBlk"], 16) == 0
+    assert os.getsid(shim.pid) == shim.pid
+    held = {os.readlink(entry.path) for entry in os.scandir(own / "fd")}
+    assert str(tmp_path / "open") not in held
+    assert not any("/head-" in path for path in held)
+    children = [process for process in living if process.parent == shim.pid]
+    assert [child.role for child in children] == ["jail"]
+
+
+def _ignore_what_nohup_ignores() -> None:
+    for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(signum, signal.SIG_IGN)

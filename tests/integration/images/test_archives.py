@@ -57,6 +57,12 @@ async def test_import_of_a_root_file_system_makes_a_local_image(
     assert Ext4Image(disk.base_path).read("/bin/sh") == b"#!"
 
 
+async def test_import_without_a_name_makes_an_image_known_by_its_id(layout: Layout) -> None:
+    image = await import_rootfs(layout, io.BytesIO(ROOTFS), None)
+    assert image.names == ()
+    assert (await ImageStore(layout).get(image.config_digest)).layers == image.layers
+
+
 async def test_import_from_a_stream_works(layout: Layout) -> None:
     image = await import_rootfs(layout, io.BytesIO(gzip.compress(ROOTFS)), "mine")
     assert (await ImageStore(layout).get("mine")).layers == image.layers
@@ -197,7 +203,10 @@ def archive_of(**files: bytes) -> io.BytesIO:
 CONFIG = json.dumps(
     {"os": "linux", "architecture": HOST, "rootfs": {"type": "layers", "diff_ids": ["sha256:" + "0" * 64]}}
 ).encode()
+CUT_OFF = archive_of(**{"index.json": b"{}".ljust(9000)}).getvalue()[:3000]
 HOSTILE = {
+    "nothing": (io.BytesIO(b""), "ends before it is whole"),
+    "an archive cut off": (io.BytesIO(CUT_OFF), "ends before it is whole"),
     "no archive": (io.BytesIO(b"text" * 500), "cannot be read as an archive of images"),
     "a root file system": (io.BytesIO(ROOTFS), "neither index.json nor manifest.json"),
     "index that is no JSON": (archive_of(**{"index.json": b"{"}), "not valid JSON"),

@@ -14,8 +14,9 @@ import pytest
 
 from engine.fsutil import disk_usage_bytes
 from tests.framework.cli import Boxlite
-from tests.framework.image_builder import BuiltImage, Entry, build_image, file, layer_tar
+from tests.framework.image_builder import BuiltImage, Entry, build_image, file, hardlink, layer_tar
 from tests.framework.registry import RunningRegistry
+from tests.framework.scripted_registry import Answer, ScriptedRegistry
 
 SHARED = [file("shared", b"s" * 300_000)]
 ONE = build_image(
@@ -111,6 +112,23 @@ def test_save_that_fails_leaves_the_old_file(boxlite: Boxlite, tmp_path: Path) -
     assert done.returncode == 1 and b"image nope:1 is not here" in done.stderr
     assert (tmp_path / "saved").read_bytes() == b"old"
     assert {path.name for path in tmp_path.iterdir()} == {"saved", "home", "user"}
+
+
+def test_save_where_no_directory_is_names_it(boxlite: Boxlite, tmp_path: Path) -> None:
+    done = boxlite("save", "-o", str(tmp_path / "nowhere" / "saved"), "nope:1")
+    assert done.returncode == 2 and f"there is no directory {tmp_path}/nowhere\n" in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        ("https://example.com/a.tar", "curl -fL https://example.com/a.tar | boxlite import -"),
+        ("/etc", "tar -C /etc -c . | boxlite import -"),
+    ],
+)
+def test_import_of_what_is_no_file_says_how_it_is_done(boxlite: Boxlite, source: str, remedy: str) -> None:
+    done = boxlite("import", source)
+    assert done.returncode == 2 and remedy in done.stderr.decode()
 
 
 def test_load_of_what_is_no_archive_is_refused(boxlite: Boxlite, tmp_path: Path) -> None:
@@ -278,6 +296,38 @@ def test_prune_frees_what_it_says_and_df_agrees_with_du(boxlite: Boxlite) -> Non
     boxlite("image", "prune", "-af", check=True)
     assert left == before - freed - disk_usage_bytes(blobs)
     assert disk_usage_bytes(blobs) < 20_000
+
+
+def test_blobs_of_a_broken_pull_are_reclaimable_until_they_are_pruned(
+    boxlite: Boxlite, scripted: ScriptedRegistry
+) -> None:
+    reference, missing = scripted.put("v1", TWO), TWO.layers[-1]["digest"]
+    scripted.rules.append(lambda asked: Answer(status=403) if missing in asked.path else None)
+    done = boxlite("pull", reference)
+    assert done.returncode == 1 and b"pulled " + reference.encode() not in done.stderr
+    (boxlite.home / "tmp" / f"blob-{missing.replace(':', '-')}.part").write_bytes(bytes(50_000))
+
+    def reclaimable() -> int:
+        kinds = json.loads(boxlite.out("df", "--format", "json"))
+        return sum(kind["Reclaimable"] for kind in kinds if kind["Type"] in ("images", "temporary files"))
+
+    def taken() -> int:
+        return disk_usage_bytes(boxlite.home / "images" / "blobs") + disk_usage_bytes(boxlite.home / "tmp")
+
+    promised, before = reclaimable(), taken()
+    assert promised > 50_000
+    assert json.loads(boxlite.out("gc", "--dry-run", "--format", "json"))["Freed"] == promised
+    assert json.loads(boxlite.out("gc", "--format", "json"))["Freed"] == promised == before - taken()
+    assert reclaimable() == 0
+
+
+def test_pull_whose_disk_cannot_be_made_is_not_said_to_be_done(
+    boxlite: Boxlite, registry: RunningRegistry
+) -> None:
+    reference = registry.push("undone", "1", build_image([[hardlink("a", "nowhere")]]))
+    done = boxlite("pull", reference)
+    assert done.returncode == 1 and b"hard link" in done.stderr
+    assert b"pulled " + reference.encode() not in done.stderr and listed(boxlite) == []
 
 
 def test_rootfs_base_goes_with_its_box(boxlite: Boxlite, tmp_path: Path) -> None:

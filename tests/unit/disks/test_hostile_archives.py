@@ -7,6 +7,7 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,18 @@ def test_too_many_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.disks.merge.MAX_NODES", 100)
     with pytest.raises(ResourceExhaustedError, match="more than 100 files"):
         merged(layer_tar([file(f"f{number}") for number in range(200)]))
+
+
+def test_archive_of_one_file_many_times_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.disks.spool.MAX_ENTRIES", 100)
+    for count, refused in ((100, False), (101, True)):
+        (tmp_path / "layer").write_bytes(gzip.compress(header() * count + bytes(2 * BLOCK)))
+        with (
+            pytest.raises(ResourceExhaustedError, match="more than 100 entries") if refused else nullcontext()
+        ):
+            spool_archive(tmp_path / "layer", tmp_path, limit_bytes=1 << 20, what="layer").close()
 
 
 def zstd(content: bytes) -> bytes:
