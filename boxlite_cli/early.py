@@ -5,8 +5,8 @@ starts nothing costs processes that end by themselves."""
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # that of `typing` takes as long to load as the machine takes to start
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator, Mapping, Sequence

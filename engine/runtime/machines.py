@@ -7,9 +7,10 @@ import asyncio
 from engine import host
 from engine.errors import DeadlineError, EngineError, InvalidArgumentError, UnsupportedEngineError
 from engine.layout import Layout
-from engine.model import Accel, BoxSpec, NetworkMode, RuntimeConfig, SecurityOptions
+from engine.model import DEFAULT_DISK_SIZE_GB, Accel, BoxSpec, NetworkMode, RuntimeConfig, SecurityOptions
 from engine.progress import Progress, ProgressSink
 from engine.runtime.restrictions import is_restricted
+from engine.shim.usual import CARD, NONE, PORT, kind_of
 from engine.vmm.arguments import CONSOLES, CPU_MODELS, MACHINES
 from engine.vmm.saved import find_template
 from engine.vmm.spec import GuestFiles, Shape, Template
@@ -82,6 +83,23 @@ async def _template_of(
     from engine.vmm.template import ensure_template
 
     return await ensure_template(layout, shape, guest, security=SecurityOptions(), progress=progress)
+
+
+def usual_machine(layout: Layout, spec: BoxSpec) -> tuple[str, ...]:
+    """What a shim is told so that it starts ahead the machine which a box like this had last (engine.shim.usual); nothing for a box
+    whose machine is its own."""
+    security = spec.security
+    is_its_own = (
+        spec.cold_boot
+        or spec.volumes
+        or (spec.disk_size_gb or 0) > DEFAULT_DISK_SIZE_GB
+        or (security.uid, security.gid) != (None, None)
+        or not security.jailer_enabled
+    )
+    if is_its_own:
+        return ()
+    link = PORT if is_restricted(spec) else CARD if spec.network.mode is NetworkMode.ENABLED else NONE
+    return str(layout.home), kind_of(link, spec.cpus, spec.memory_mib)
 
 
 def check_cpus(spec: BoxSpec) -> None:

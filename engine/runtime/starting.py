@@ -37,6 +37,7 @@ from engine.portal.execution import Execution
 from engine.portal.session import GuestSession, open_session
 from engine.runtime.attempts import note_failure
 from engine.runtime.context import Context
+from engine.runtime.machines import usual_machine
 from engine.runtime.planning import make_plan
 from engine.runtime.records import FILES_ONLY, box_lock, settle
 from engine.runtime.stopwatch import Stopwatch
@@ -76,7 +77,9 @@ async def started_box(
     Raises InvalidStateError when the box is not one that can be started, and whatever the stages raise, with the
     box's name; the box is then stopped or failed again, with the reason on record.
     """
-    shim = shim or start_shim()  # first, so that its own start-up runs beside ours
+    shim = shim or start_shim(
+        usual=usual_machine(context.layout, record.spec)
+    )  # first, so that its own start-up runs beside ours
     watch = Stopwatch()
     try:
         async with contextlib.AsyncExitStack() as stack:

@@ -1,5 +1,6 @@
-"""`python -m engine.shim FD [USUAL]`: one box's shim. Started by engine.shim.spawn and .forking only. FD is its end of the
-lifeline; USUAL a descriptor that tells of the machine this process has started already (engine.shim.usual)."""
+"""`python -m engine.shim FD [HOME KIND | USUAL]`: one box's shim. Started by engine.shim.spawn and .forking only. FD is its end
+of the lifeline. HOME and KIND say which usual machine it is to start first of all; USUAL is a descriptor that tells of the one this
+process has started already (engine.shim.usual)."""
 
 from __future__ import annotations
 
@@ -9,29 +10,38 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from engine.shim.usual import start_usual_machine, take_over
+
 if TYPE_CHECKING:
     from engine.shim.plan import LaunchPlan
+    from engine.shim.usual import UsualMachine
 
 
 def main() -> int:
     os.umask(0o077)  # sockets and logs are for the person alone
+    os.set_inheritable(int(sys.argv[1]), False)  # a machine that has it would keep its end from being seen
+    usual = _find_usual(sys.argv[2:])  # before anything else is loaded
     gc.disable()  # until everything is loaded, which stays
     import asyncio
 
     lifeline = socket.socket(fileno=int(sys.argv[1]))
     lifeline.setblocking(False)
-    os.set_inheritable(lifeline.fileno(), False)
-    asyncio.run(_live(lifeline, int(sys.argv[2]) if sys.argv[2:] else None))
+    asyncio.run(_live(lifeline, usual))
     sys.stderr.flush()
     os._exit(0)  # somebody waits for our end: do not take the interpreter apart first
 
 
-async def _live(lifeline: socket.socket, usual: int | None) -> None:
+def _find_usual(words: list[str]) -> UsualMachine | None:
+    if len(words) == 1:
+        return take_over(int(words[0]))
+    return start_usual_machine(*words) if words else None
+
+
+async def _live(lifeline: socket.socket, usual: UsualMachine | None) -> None:
     from engine.shim.headstart import HeadStart
     from engine.shim.supervisor import Supervisor  # while the machine starts and the starter makes the plan
-    from engine.shim.usual import take_over
 
-    head_start = None if usual is None else HeadStart(take_over(usual))
+    head_start = None if usual is None else HeadStart(usual)
     try:
         plan = await _receive_plan(lifeline)
     except EOFError:

@@ -10,9 +10,12 @@ import os
 import signal
 import socket
 import sys
-from typing import NoReturn
 
 from engine.shim.spawn import RESET_SIGNALS, module_argv, module_environment
+
+TYPE_CHECKING = False  # that of `typing` takes as long to load as the machine takes to start
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def fork_shim(home: str, link: str) -> tuple[int, socket.socket]:

@@ -18,9 +18,19 @@ from engine.jailer.identity import SHARED_GID
 from engine.jailer.ownership import Claim
 from engine.jailer.room import make_gate
 from engine.layout import BoxLayout, Layout
-from engine.model import DEFAULT_CPUS, DEFAULT_MEMORY_MIB, SecurityOptions
+from engine.model import SecurityOptions
 from engine.process import Child
-from engine.shim.usual import CARD, CHANNELS, NONE, PORT, SOCKET_PREFIX, UsualMachine, encode_note, note_path
+from engine.shim.usual import (
+    CARD,
+    CHANNELS,
+    NONE,
+    PORT,
+    SOCKET_PREFIX,
+    UsualMachine,
+    encode_note,
+    kind_of,
+    note_path,
+)
 from engine.values import dataclass
 from engine.vmm.confinement import LARGEST_USUAL_DISK_BYTES, machine_jail
 from engine.vmm.machine import Machine, machine_command, open_channels
@@ -50,14 +60,14 @@ def note_machine(layout: Layout, spec: VmSpec, security: SecurityOptions, machin
     with contextlib.suppress(OSError, BoxliteError):
         gate = make_gate(host.qemu_binary(), machine.jail, layout.jail_dir)
         note = encode_note(spec.share_path, script, gate, numbers, machine.argv)
-        write_atomic(Path(note_path(str(layout.home), _link(fds))), note)
+        kind = kind_of(_link(fds), spec.shape.cpus, spec.shape.memory_mib)
+        write_atomic(Path(note_path(str(layout.home), kind)), note)
 
 
 def _is_common(spec: VmSpec, security: SecurityOptions) -> bool:
-    """Is this what a box gets that asks for nothing, with nothing about it that only its own box has?"""
+    """Has this nothing about it that only its own box has?"""
     return (
         spec.template is not None
-        and (spec.shape.cpus, spec.shape.memory_mib) == (DEFAULT_CPUS, DEFAULT_MEMORY_MIB)
         and not spec.shares
         and spec.disk_size_bytes <= LARGEST_USUAL_DISK_BYTES
         and security.uid is None

@@ -104,11 +104,11 @@ def _error(answer: dict[str, object]) -> BoxliteError:
     return EngineError(str(answer["error"]), hint=str(hint) if hint else None)
 
 
-def start_shim(spawned: tuple[int, socket.socket] | None = None) -> Shim:
+def start_shim(spawned: tuple[int, socket.socket] | None = None, *, usual: tuple[str, ...] = ()) -> Shim:
     """Start a shim that waits for its plan, or take over one that was spawned earlier. It is a session leader with
-    nothing of ours but the lifeline."""
+    nothing of ours but the lifeline. `usual` as for `spawn_shim`."""
     try:
-        pid, lifeline = spawned or spawn_shim()
+        pid, lifeline = spawned or spawn_shim(*usual)
     except OSError as error:
         raise EngineError(f"the box's shim could not be started: {error.strerror}") from error
     lifeline.setblocking(False)

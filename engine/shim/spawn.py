@@ -39,12 +39,13 @@ def spawn_module(module: str, *arguments: str) -> int:
         os.close(null)
 
 
-def spawn_shim() -> tuple[int, socket.socket]:
-    """Start a shim that waits for its plan: its process id and our end of the lifeline. Raises OSError."""
+def spawn_shim(*usual: str) -> tuple[int, socket.socket]:
+    """Start a shim that waits for its plan: its process id and our end of the lifeline. `usual`, a home directory and a kind, is
+    the machine that it is to start meanwhile (engine.shim.usual). Raises OSError."""
     ours, theirs = socket.socketpair()
     try:
         os.set_inheritable(theirs.fileno(), True)
-        return spawn_module("engine.shim", str(theirs.fileno())), ours
+        return spawn_module("engine.shim", str(theirs.fileno()), *usual), ours
     except OSError:
         ours.close()
         raise

@@ -16,7 +16,7 @@ import socket
 from engine.jailer.identity import SHARED_GID, claim_id, gives_ids, with_identity
 
 CARD, PORT, NONE = "card", "port", "none"
-"""What connects a machine: a network card, the port of a restricted box, nothing. The usual machine of each is noted apart."""
+"""What connects a machine: a network card, the port of a restricted box, nothing."""
 DIRECTORY_PREFIX = "head-"
 WARM_ORDER = b'{"op": "warm"}\n'
 """Tells the agent that there is time to get ready in."""
@@ -121,18 +121,26 @@ def encode_note(share: str, script: bytes, gate: bytes, fds: list[int], argv: tu
     return "\0".join([share, script.decode(), gate.hex(), " ".join(map(str, fds)), *argv]).encode()
 
 
-def note_path(home: str, link: str) -> str:
-    """Where the usual machine is noted that is connected by `link`."""
-    return f"{home}/usual-machine" if link == CARD else f"{home}/usual-machine-{link}"
+def kind_of(link: str, cpus: int, memory_mib: int) -> str:
+    """Which machines may stand for one another: those with this word. That of a machine whose size nobody chose is its link."""
+    from engine.model import DEFAULT_CPUS, DEFAULT_MEMORY_MIB
+
+    is_default = (cpus, memory_mib) == (DEFAULT_CPUS, DEFAULT_MEMORY_MIB)
+    return link if is_default else f"{link}-{cpus}-{memory_mib}"
 
 
-def start_usual_machine(home: str, link: str) -> UsualMachine | None:
-    """Start the machine noted in this home for `link`; None when none is, or it cannot be started."""
+def note_path(home: str, kind: str) -> str:
+    """Where the usual machine of that kind is noted."""
+    return f"{home}/usual-machine" if kind == CARD else f"{home}/usual-machine-{kind}"
+
+
+def start_usual_machine(home: str, kind: str) -> UsualMachine | None:
+    """Start the machine noted in this home for its kind; None when none is, or it cannot be started."""
     directory = f"{home}/tmp/{DIRECTORY_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"  # noqa: S108  of the home
     if len(directory) > _LONGEST_SOCKET_PATH - len(f"/{SOCKET_PREFIX}00.sock"):
         return None
     try:
-        with open(note_path(home, link), "rb") as note:
+        with open(note_path(home, kind), "rb") as note:
             share, script, gate, numbers, *words = note.read().decode().split("\0")
         fds = [int(number) for number in numbers.split()]
         os.mkdir(directory, 0o700)  # noqa: PTH102
@@ -142,7 +150,7 @@ def start_usual_machine(home: str, link: str) -> UsualMachine | None:
         lock = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         argv = [word.replace(share, f"{directory}/mounts") for word in words]
-        machine = UsualMachine(directory, lock, link, fds, argv, bytes.fromhex(gate))
+        machine = UsualMachine(directory, lock, kind.partition("-")[0], fds, argv, bytes.fromhex(gate))
         machine.start(script.encode())
     except (OSError, ValueError, IndexError):
         import shutil

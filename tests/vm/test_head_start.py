@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import boxlite as library
 from tests.framework.cli import Boxlite
 from tests.framework.processes import processes_of
 from tests.framework.waiting import eventually
@@ -70,6 +71,15 @@ def test_box_that_needs_another_machine_gets_another(boxlite: Boxlite, alpine: s
     machines = [process for process in processes_of(boxlite.home) if process.role == "machine"]
     assert len(machines) == 1
     assert not has_head_start(machines[0].words)
+
+
+async def test_box_of_a_program_gets_the_machine_of_its_own_size_ahead(boxlite: Boxlite, alpine: str) -> None:
+    async with library.Boxlite(library.Options(home_dir=boxlite.home)) as runtime:
+        for is_first in (True, False):
+            async with await runtime.create(library.BoxOptions(image=alpine, memory_mib=256)):
+                machines = [one for one in processes_of(boxlite.home) if one.role == "machine"]
+                assert [has_head_start(one.words) for one in machines] == [not is_first]
+    assert not left_over(boxlite.home)
 
 
 def test_machine_nobody_claims_is_gone_with_its_command(boxlite: Boxlite, alpine: str) -> None:

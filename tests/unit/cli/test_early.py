@@ -1,6 +1,8 @@
 """Which command lines leave the kind of machine alone, told before the command line is parsed."""
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,13 @@ def test_usual_machine_is_not_for_who_has_configured_another(tmp_path: Path) -> 
     file.write_text("defaults: {run: {memory: 1g}}\n")
     assert early.is_configured(environment)
     assert early.is_configured({"BOXLITE_CONFIG": "/x"})
+
+
+def test_what_starts_the_usual_machine_loads_next_to_nothing() -> None:
+    """The machine waits for it."""
+    code = (
+        "import sys, boxlite_cli.early, engine.shim.forking, engine.shim.usual\n"
+        "print(*sorted({'re', 'typing', 'contextlib', 'json', 'pathlib', 'subprocess', 'asyncio'} & set(sys.modules)))"
+    )
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
