@@ -34,7 +34,7 @@ def main() -> int:
 def _find_usual(words: list[str]) -> UsualMachine | None:
     if len(words) == 1:
         return take_over(int(words[0]))
-    return start_usual_machine(*words) if words else None
+    return start_usual_machine(*words, is_expected=True) if words else None
 
 
 async def _live(lifeline: socket.socket, usual: UsualMachine | None) -> None:

@@ -48,8 +48,8 @@ class UsualMachine:
         self.ends: list[socket.socket] = []
         self.far_end: socket.socket | None = None
 
-    def start(self, script: bytes) -> None:
-        """Start it and tell it to restore itself. Raises OSError."""
+    def start(self, script: bytes, *, get_warm: bool) -> None:
+        """Start it and tell it to restore itself, and its agent to get warm. Raises OSError."""
         share = f"{self.directory}/mounts"
         os.mkdir(share, 0o750)  # noqa: PTH102
         if gives_ids():
@@ -72,7 +72,8 @@ class UsualMachine:
         theirs = [*(theirs for _, theirs in pairs), *listeners]
         self.pid = _spawn(self.argv, dict(zip(self.fds, theirs, strict=True)), f"{self.directory}/qemu.log")
         self.ends[1].send(script)
-        self.ends[3].send(WARM_ORDER)
+        if get_warm:
+            self.ends[3].send(WARM_ORDER)
 
     def hand_on(self) -> int:
         """A descriptor that tells all of this to the program which this process is about to become. It stays open across
@@ -134,8 +135,9 @@ def note_path(home: str, kind: str) -> str:
     return f"{home}/usual-machine" if kind == CARD else f"{home}/usual-machine-{kind}"
 
 
-def start_usual_machine(home: str, kind: str) -> UsualMachine | None:
-    """Start the machine noted in this home for its kind; None when none is, or it cannot be started."""
+def start_usual_machine(home: str, kind: str, *, is_expected: bool = False) -> UsualMachine | None:
+    """Start the machine noted in this home for its kind; None when none is, or it cannot be started. `is_expected`: the plan will be
+    there before the machine is."""
     directory = f"{home}/tmp/{DIRECTORY_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"  # noqa: S108  of the home
     if len(directory) > _LONGEST_SOCKET_PATH - len(f"/{SOCKET_PREFIX}00.sock"):
         return None
@@ -151,7 +153,7 @@ def start_usual_machine(home: str, kind: str) -> UsualMachine | None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         argv = [word.replace(share, f"{directory}/mounts") for word in words]
         machine = UsualMachine(directory, lock, kind.partition("-")[0], fds, argv, bytes.fromhex(gate))
-        machine.start(script.encode())
+        machine.start(script.encode(), get_warm=not is_expected)
     except (OSError, ValueError, IndexError):
         import shutil
 

@@ -74,6 +74,7 @@ def test_box_that_needs_another_machine_gets_another(boxlite: Boxlite, alpine: s
 
 
 async def test_box_of_a_program_gets_the_machine_of_its_own_size_ahead(boxlite: Boxlite, alpine: str) -> None:
+    (boxlite.home / f"{USUAL}-card-1-256").unlink(missing_ok=True)
     async with library.Boxlite(library.Options(home_dir=boxlite.home)) as runtime:
         for is_first in (True, False):
             async with await runtime.create(library.BoxOptions(image=alpine, memory_mib=256)):
