@@ -17,7 +17,7 @@ PUBLISHED = "(published ports)"
 
 
 async def publish(mux: Mux, listener: socket.socket, port: PortSpec, reports: Reports) -> None:
-    """Take calls from now on; those that find the box with all the flows it may have are reset."""
+    """Take calls from now on; those that find the box with all the flows it may have are turned away."""
     if port.protocol is Protocol.TCP:
 
         async def called(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
