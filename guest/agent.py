@@ -122,7 +122,8 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
         reaper=reaper, sessions=sessions, cgroup=box, work_dir=work_dir, notify=events.send, on_output=output.send,
         devices=devices,
     )  # fmt: skip
-    network = NetworkPort(os.open(paths[NETWORK_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
+    poller = PortPoller(loop)
+    network = NetworkPort(os.open(paths[NETWORK_PORT_NAME], os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK), poller)
     interface = Interface()
     guest = GuestService(container, Egress(network), interface)
     lanes = Lanes()
@@ -148,7 +149,6 @@ async def serve(work_dir: Path = WORK_DIR) -> None:
         is_wanted=lambda: any(port.is_taken for port in portals),
     )
     events.on_order = Orders(container, warm_up, Glances(container, reaper, events.send)).obey
-    poller = PortPoller(loop)
     poller.register(events)
     poller.register(output)
     poller.register(network)

@@ -56,7 +56,7 @@ from guest.segments import (
     FrameFields,
     add_for_segments,
 )
-from guest.wire.constants import BOX_ADDRESS, HOST_ADDRESS
+from guest.wire.constants import HOST_ADDRESS
 
 _LOOKUP_ELEMENT, _STORE_BYTES, _CLONE_REDIRECT, _REDIRECT = 1, 9, 13, 23
 _LOAD_BYTES, _CHANGE_TAIL, _CHECKSUM_LEVEL = 26, 38, 135
@@ -77,6 +77,8 @@ _ARP, _REQUEST, _REPLY = 0x0806, 1, 2
 _OPERATION_AT, _ASKER_AT, _ASKED_FOR_AT = 20, 22, 32
 """In a frame with an ARP message; the asker's hardware address comes back where the one asked for was left open."""
 _SIGNATURE = 0xB0C5
+_NOBODY = "192.0.2.1"
+"""Who asks (an address that no host has, RFC 5737): a network process may remember the asker's hardware address."""
 _SLOT_PLACE, _QUESTION_PLACE = -4, -40
 """Below the frame pointer."""
 
@@ -212,7 +214,7 @@ def _make_question(code: Code) -> None:
     question = struct.pack(
         ">HHHBBHHI4s6x4s2x",
         _ARP, 1, 0x0800, _MAC_BYTES, _NUMBER_BYTES, _REQUEST,
-        _SIGNATURE, 0, socket.inet_aton(BOX_ADDRESS), socket.inet_aton(HOST_ADDRESS),
+        _SIGNATURE, 0, socket.inet_aton(_NOBODY), socket.inet_aton(HOST_ADDRESS),
     )  # fmt: skip
     number_at = _ASKER_AT + 2 - ETHERTYPE_AT
     for offset, (word,) in enumerate(struct.iter_unpack("=I", question)):

@@ -16,7 +16,7 @@ import select
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from guest.wire.constants import HELLO_MAGIC, NONCE_BYTES, REPLY_MAGIC
 
@@ -51,18 +51,34 @@ def find_ports(directory: Path = _PORTS_DIR) -> dict[str, Path]:
     return ports
 
 
+class Polled(Protocol):
+    """What has a descriptor, and wants to know when it can be read or written (epoll(7))."""
+
+    fd: int
+
+    def on_event(self, events: int) -> None: ...
+
+
 class PortPoller:
-    """Calls `Port.on_event` of each registered port when its state changes."""
+    """Calls `on_event` of each registered port, or socket, when its state changes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._epoll = select.epoll()
-        self._ports: dict[int, Port] = {}
+        self._ports: dict[int, Polled] = {}
         loop.add_reader(self._epoll.fileno(), self._dispatch)
 
-    def register(self, port: Port) -> None:
+    def register(self, port: Polled, edges: int = _EDGES) -> None:
         self._ports[port.fd] = port
-        self._epoll.register(port.fd, _EDGES)
+        self._epoll.register(port.fd, edges)
+
+    def modify(self, fd: int, edges: int) -> None:
+        self._epoll.modify(fd, edges)
+
+    def unregister(self, fd: int) -> None:
+        """Before it is closed."""
+        self._epoll.unregister(fd)
+        del self._ports[fd]
 
     def close(self) -> None:
         self._loop.remove_reader(self._epoll.fileno())
@@ -70,7 +86,9 @@ class PortPoller:
 
     def _dispatch(self) -> None:
         for fd, events in self._epoll.poll(0):
-            self._ports[fd].on_event(events)
+            port = self._ports.get(fd)
+            if port is not None:  # not closed by another's event
+                port.on_event(events)
 
 
 class Port:

@@ -17,11 +17,14 @@ PUBLISHED = "(published ports)"
 
 
 async def publish(mux: Mux, listener: socket.socket, port: PortSpec, reports: Reports) -> None:
-    """Take calls from now on."""
+    """Take calls from now on; those that find the box with all the flows it may have are turned away."""
     if port.protocol is Protocol.TCP:
 
         async def called(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             caller = StreamFlow(reader, writer)
+            if mux.is_full:
+                caller.abort()
+                return
             channel = mux.open_stream(port.box_port)
             reports.counts.add_connection(PUBLISHED)
             try:

@@ -125,7 +125,7 @@ class Mux(asyncio.BufferedProtocol):
     def _opened(self, number: int, payload: bytes) -> None:
         if number % 2 == 0 or len(payload) != OPENING.size:
             raise FramingError("a flow that cannot be")
-        if len(self._channels) >= MAX_FLOWS:
+        if self.is_full:
             self.send(Kind.RESET, number, bytes((Reason.REFUSED,)))
             return
         protocol, port, mapped = OPENING.unpack(payload)
@@ -159,6 +159,11 @@ class Mux(asyncio.BufferedProtocol):
     def send(self, kind: Kind, number: int, payload: bytes = b"") -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame(kind, number, payload))
+
+    @property
+    def is_full(self) -> bool:
+        """Has the box as many flows as it may have?"""
+        return len(self._channels) >= MAX_FLOWS
 
     @property
     def is_writable(self) -> bool:

@@ -56,8 +56,10 @@ def build_passt_argv(
 ) -> tuple[str, ...]:
     """passt's argument vector for a box. The gateway's address is the host's loopback, unless `host_access` is off.
 
-    `answers_names`: queries to DNS_ADDRESS are sent to the host's first name server, those to DNS_ADDRESS6 to the first one over IPv6; which passt finds in /etc/resolv.conf alone: versions
-    of 2023 send them nowhere when they are given one with `--dns`. `ipv6`: the host has it, so the box has too.
+    `answers_names`: queries to DNS_ADDRESS go to the host's first name server over IPv4, those to DNS_ADDRESS6 to its first one over
+    IPv6. passt finds both in /etc/resolv.conf alone: versions of 2023 send queries nowhere when they are given a server with `--dns`.
+    `ipv6`: the host has it, so the box has too. Where a port is published over IPv6, the box is told where its neighbours are (NDP):
+    callers from the host's loopback have an address that it looks for.
     """
     words = [
         binary, "--foreground", "--quiet", "--fd", str(fd),
@@ -65,9 +67,7 @@ def build_passt_argv(
         "--mtu", str(BOX_MTU), "--no-dhcp", "--no-dhcpv6", "--no-ra",
     ]  # fmt: skip
     if not (ipv6 and any(":" in port.host_ip for port in ports)):
-        words.append(
-            "--no-ndp"
-        )  # else callers from the host's loopback have an address that the box looks for
+        words.append("--no-ndp")
     if ipv6:
         words += ("--address", BOX_ADDRESS6, "--gateway", HOST_ADDRESS6)
     else:

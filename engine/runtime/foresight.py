@@ -31,7 +31,8 @@ from engine.model import (
     VolumeKind,
     utc_now,
 )
-from engine.net.plan import plan_ports
+from engine.net.plan import check_ports_for_passt, plan_ports
+from engine.process import find_program
 from engine.runtime.capabilities import effective_capabilities
 from engine.runtime.context import Context
 from engine.runtime.guest import guest_files
@@ -122,7 +123,7 @@ async def foresee(context: Context, spec: BoxSpec, pull: PullPolicy) -> Foresigh
         user=spec.user or image.config.user or "root",
         working_dir=spec.working_dir or image.config.working_dir or "/",
         capabilities=tuple(capabilities),
-        ports=plan_ports(published_ports(spec, image.config)) if networked else (),
+        ports=_ports(spec, image.config) if networked else (),
         restricted=is_restricted(spec),
         accel=shape.accel,
         passed_over=passed_over,
@@ -131,6 +132,14 @@ async def foresee(context: Context, spec: BoxSpec, pull: PullPolicy) -> Foresigh
         jail=await asyncio.to_thread(machine_jail, vm, spec.security, host.qemu_binary()),
         first=first,
     )
+
+
+def _ports(spec: BoxSpec, config: ImageConfig) -> tuple[PortSpec, ...]:
+    """Raises what a start would for ports that cannot be published."""
+    ports = plan_ports(published_ports(spec, config))
+    if not is_restricted(spec) and find_program("passt") is not None:
+        check_ports_for_passt(ports)
+    return ports
 
 
 async def _image(context: Context, spec: BoxSpec, pull: PullPolicy) -> PlannedImage:
