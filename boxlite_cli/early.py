@@ -5,6 +5,7 @@ starts nothing costs processes that end by themselves."""
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False  # that of `typing` takes as long to load as the machine takes to start
 if TYPE_CHECKING:
@@ -73,14 +74,21 @@ def begin(arguments: Sequence[str]) -> None:
     home, command = split_command(words)
     if command not in STARTING or {"--help", "-h"} & set(arguments[:3]) or "--plan" in arguments:
         return
-    from engine.shim.forking import fork_shim
-    from engine.shim.spawn import spawn_shim
-
     link = None if command == "restart" or is_configured(os.environ) else usual_link(words)
     try:
-        _spawned.append(fork_shim(_absolute(home or _home()), link) if link else spawn_shim())
+        _spawned.append(_start_shim(_absolute(home or _home()), link))
     except OSError:
         return
+
+
+def _start_shim(home: str, link: str | None) -> tuple[int, socket.socket]:
+    if link is not None and sys.platform == "linux":
+        from engine.shim.forking import fork_shim
+
+        return fork_shim(home, link)
+    from engine.shim.spawn import spawn_shim
+
+    return spawn_shim() if link is None else spawn_shim(home, link)
 
 
 def split_command(words: Iterator[str]) -> tuple[str | None, str | None]:

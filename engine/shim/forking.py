@@ -1,7 +1,7 @@
 """A shim with a head start: the command that wants it becomes two processes, the second of which starts the usual machine and
 then becomes the shim (execve(2)). The machine stays its child, and is under way before another Python has begun to load.
 
-For a process that has done nothing else yet, with a single thread. Imports next to nothing.
+For Linux, and for a process that has done nothing else yet, with a single thread. Imports next to nothing.
 """
 
 from __future__ import annotations

@@ -77,15 +77,13 @@ class UsualMachine:
 
     def hand_on(self) -> int:
         """A descriptor that tells all of this to the program which this process is about to become. It stays open across
-        execve(2), as does what it tells of. Raises OSError."""
+        execve(2), as does what it tells of. In memory, for the home may be full (memfd_create(2)). Raises OSError."""
         sockets = [*self.ends, *(end for end in (self.far_end, self.held) if end is not None)]
         told = (
             self.directory, self.lock, self.link, self.fds, self.argv, self.gate, self.uid, self.pid,
             [end.fileno() for end in self.ends], _number(self.far_end), _number(self.held),
         )  # fmt: skip
-        path = f"{self.directory}/machine"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        os.unlink(path)
+        fd = os.memfd_create("machine")
         os.write(fd, marshal.dumps(told))
         os.lseek(fd, 0, os.SEEK_SET)
         for number in (fd, self.lock, *(end.fileno() for end in sockets)):
