@@ -18,6 +18,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.framework.waiting import eventually
 from tests.framework.web import Handler, Stage
 from tests.integration.net.conftest import VALUE
 
@@ -249,6 +250,9 @@ async def test_websocket_carries_value_in_its_request_and_frames_untouched(stage
                 assert (await socket_.receive(timeout=10)).data == text
             await socket_.send_bytes(bytes(range(256)) * 1000)
             assert (await socket_.receive(timeout=10)).data == bytes(range(256)) * 1000
+    # A session is closed before its connections are (aiohttp, "Graceful shutdown").
+    connections = list(asyncio.get_running_loop()._transports.values())  # type: ignore[attr-defined]
+    await asyncio.to_thread(eventually, lambda: all(one._sock is None for one in connections), within_s=10)
     assert stage.application.last.headers["x-key"].encode() == REAL
     assert "BOXLITE" not in stage.application.last.query
 
