@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.host.accel import AccelVerdict, AccelVerdicts, Candidate, accel_candidates, examine_accels
     from engine.host.cgroups import CgroupMode, Cgroups, find_cgroups
-    from engine.host.environment import Settings, read_settings, silence_grpc
+    from engine.host.environment import Settings, read_settings, setting_up_grpc
     from engine.host.facts import (
         boot_id,
         cpu_count,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "accel": ("AccelVerdict", "AccelVerdicts", "Candidate", "accel_candidates", "examine_accels"),
     "cgroups": ("CgroupMode", "Cgroups", "find_cgroups"),
-    "environment": ("Settings", "read_settings", "silence_grpc"),
+    "environment": ("Settings", "read_settings", "setting_up_grpc"),
     "facts": (
         "boot_id", "cpu_count", "free_bytes", "has_ipv6", "kernel_release", "machine_arch", "memory_mib", "oci_platform",
         "operating_system", "system_name",
@@ -111,6 +111,6 @@ __all__ = [
     "qemu_version",
     "read_settings",
     "resolver_file",
-    "silence_grpc",
+    "setting_up_grpc",
     "system_name",
 ]

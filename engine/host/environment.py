@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from engine.values import dataclass
 
 DEFAULT_HOME_NAME = ".boxlite"
 DEFAULT_MAX_LAYER_BYTES = 20 * 1024**3
+_FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
@@ -38,15 +40,28 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
-def silence_grpc() -> None:
-    """Before grpcio is imported: let it print nothing. It shows whatever the other end sends, the text of a GOAWAY for one, as
-    it came, and a box is at the other end. A value that somebody set stays."""
+@contextlib.contextmanager
+def setting_up_grpc() -> Iterator[None]:
+    """While grpcio is imported: that is when it reads its settings. A value that somebody set stays.
+
+    It shall print nothing: it shows whatever the other end sends, the text of a GOAWAY for one, as it came, and a box is at the other
+    end. And it shall do nothing in a process forked from this one, which has no use for it (engine.portal.forking): the threads that it
+    starts there end one such process in five by a segmentation fault (grpcio 1.85). Programs started by this one are not told of that.
+    """
     import logging
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logger = logging.getLogger("grpc")
     logger.propagate = False
     logger.addHandler(logging.NullHandler())
+    if _FORK_SUPPORT in os.environ:
+        yield
+        return
+    os.environ[_FORK_SUPPORT] = "0"
+    try:
+        yield
+    finally:
+        os.environ.pop(_FORK_SUPPORT, None)
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -211,8 +211,8 @@ async def open_session(
     try:
         connecting = asyncio.ensure_future(asyncio.to_thread(connect, sockets_dir, lease))
         await asyncio.sleep(0)  # let it begin: the import takes as long as the agent's answer
-        host.silence_grpc()
-        import grpc
+        with host.setting_up_grpc():
+            import grpc
 
         relay = Relay(await connecting)
         try:

@@ -55,6 +55,22 @@ asyncio.run(main())
 """
 
 
+FORKER = """
+import asyncio, os, sys, time, boxlite
+async def main():
+    async with boxlite.SimpleBox(sys.argv[1]) as box:
+        children = []
+        for _ in range(int(sys.argv[2])):
+            await box.exec("true")
+            children.append(os.fork())
+            if children[-1] == 0:
+                time.sleep(0.2)
+                os._exit(0)
+        print(sum(os.waitpid(child, 0)[1] != 0 for child in children), os.environ.get("GRPC_ENABLE_FORK_SUPPORT"))
+asyncio.run(main())
+"""
+
+
 @pytest.fixture
 async def runtime(boxlite: Boxlite) -> AsyncIterator[library.Boxlite]:
     async with library.Boxlite(library.Options(home_dir=boxlite.home)) as runtime:
@@ -158,6 +174,14 @@ def _program_file(boxlite: Boxlite) -> str:
     path = boxlite.home.parent / "program.py"
     path.write_text(PROGRAM)
     return str(path)
+
+
+def test_processes_forked_while_a_box_is_open_live_on(boxlite: Boxlite, alpine: str) -> None:
+    done = subprocess.run(
+        (sys.executable, "-c", FORKER, alpine, "20"),
+        capture_output=True, text=True, timeout=120, env=os.environ | {"BOXLITE_HOME": str(boxlite.home)},
+    )  # fmt: skip
+    assert done.stdout == "0 None\n", done.stderr
 
 
 def test_box_ends_with_its_program_though_a_forked_process_lives_on(boxlite: Boxlite, alpine: str) -> None:
