@@ -25,6 +25,7 @@ def at_once(boxlite: Boxlite, *commands: list[str]) -> list[tuple[int, str, str]
 
 
 def events_of(boxlite: Boxlite, name: str, kind: str) -> int:
+    """How many there were for boxes of that name: each test has one of its own."""
     found = boxlite.out("events", "--since", "5m", "--no-follow", "--filter", f"name={name}",
                         "--filter", f"event={kind}", "--format", "{{.Cursor}}")  # fmt: skip
     return len(found.split())
@@ -40,19 +41,19 @@ def test_concurrent_execs_of_a_stopped_resumable_box_join_one_start(boxlite: Box
 def test_exec_attach_and_cp_of_a_stopped_resumable_box_do_not_hinder_one_another(
     boxlite: Boxlite, alpine: str, tmp_path: Path
 ) -> None:
-    boxlite("create", "--name", "resumable", alpine, check=True)
+    boxlite("create", "--name", "shared", alpine, check=True)
     (tmp_path / "file").write_text("copied")
-    attached = boxlite.popen("attach", "resumable", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    attached = boxlite.popen("attach", "shared", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         done = at_once(
             boxlite,
-            ["exec", "resumable", "echo", "well"],
-            ["cp", str(tmp_path / "file"), "resumable:/root/file"],
-            ["exec", "resumable", "echo", "well"],
+            ["exec", "shared", "echo", "well"],
+            ["cp", str(tmp_path / "file"), "shared:/root/file"],
+            ["exec", "shared", "echo", "well"],
         )
         assert [(code, out) for code, out, _ in done] == [(0, "well\n"), (0, ""), (0, "well\n")], done
-        assert boxlite.out("exec", "resumable", "cat", "/root/file") == "copied"
-        assert events_of(boxlite, "resumable", "started") <= 2, (
+        assert boxlite.out("exec", "shared", "cat", "/root/file") == "copied"
+        assert events_of(boxlite, "shared", "started") <= 2, (
             "one start, beside that of a copy which came first"
         )
     finally:
