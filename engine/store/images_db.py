@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import DatabaseError
+from engine.fsutil import locked
 from engine.store.database import translated
 from engine.store.reserve import WRITING_NEEDS_BYTES, mind_reserve
 from engine.values import dataclass
@@ -141,13 +143,32 @@ async def open_images_db(path: Path) -> AsyncIterator[ImagesDb]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     mind_reserve(path.parent, need_bytes=WRITING_NEEDS_BYTES)
     with translated(path, "using"):
-        path.touch(mode=0o600)
+        await _make(path)
         async with aiosqlite.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None) as connection:
             await connection.execute("PRAGMA journal_mode = WAL")
             await connection.execute("PRAGMA synchronous = NORMAL")
             await connection.execute("PRAGMA foreign_keys = ON")
             await _migrate(connection, path)
             yield ImagesDb(connection)
+
+
+async def _make(path: Path) -> None:
+    """One process at a time makes it: the change to write-ahead logging fails at once when another connection looks on, whatever
+    the busy timeout is."""
+    import aiosqlite
+
+    if _is_made(path):
+        return
+    with contextlib.ExitStack() as lock:
+        await asyncio.to_thread(lock.enter_context, locked(path.with_name(f"{path.name}.lock")))
+        if not _is_made(path):
+            path.touch(mode=0o600)
+            async with aiosqlite.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None) as connection:
+                await connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _is_made(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 async def _migrate(connection: aiosqlite.Connection, path: Path) -> None:
