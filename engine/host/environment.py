@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -53,8 +54,9 @@ def setting_up_grpc() -> Iterator[None]:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logger = logging.getLogger("grpc")
     logger.propagate = False
-    logger.addHandler(logging.NullHandler())
-    if _FORK_SUPPORT in os.environ:
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    if "grpc" in sys.modules or _FORK_SUPPORT in os.environ:
         yield
         return
     os.environ[_FORK_SUPPORT] = "0"

@@ -14,7 +14,6 @@ from guest.wire.constants import FLUSH_BYTES, HELLO_MAGIC, NONCE_BYTES, REPLY_MA
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
 
 HELLO_PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """How long each hello waits for its answer before the port is flushed and greeted again."""
@@ -29,16 +28,13 @@ def greet(
     ticket: bytes = b"",
     *,
     flush: bool = False,
-    patience_s: Sequence[float] = (),
 ) -> None:
     """Exchange the nonce, so that no byte of an earlier client is taken for ours, in either direction. Blocks. A lane has a
     magic of its own and a ticket behind the nonce. `flush`: an earlier client may have stopped in the middle of a frame.
-    `patience_s`: how long each hello waits, where that is less than usual.
 
     Raises RpcTransportError when the machine does not answer or goes away.
     """
-    waits = patience_s or HELLO_PATIENCE_S
-    for attempt, wait_s in enumerate(waits):
+    for attempt, wait_s in enumerate(HELLO_PATIENCE_S):
         nonce = os.urandom(NONCE_BYTES)  # a new one each time: late answers to earlier hellos are not for us
         answer = REPLY_MAGIC + nonce
         deadline = time.monotonic() + wait_s
@@ -53,7 +49,7 @@ def greet(
         port.settimeout(None)
         return
     raise RpcTransportError(
-        f"the machine's agent did not answer within {sum(waits):g} s",
+        f"the machine's agent did not answer within {sum(HELLO_PATIENCE_S):g} s",
         hint="`boxlite logs --console BOX` shows what the machine printed; a box that another version of boxlite started "
         "answers once it was restarted: boxlite restart BOX",
     )

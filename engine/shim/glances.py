@@ -31,16 +31,15 @@ class Glances:
         if len(self._asked) >= AT_ONCE:
             raise InvalidStateError("too many are looking at its files at once")
         self._number += 1
-        question = self._asked[self._number] = _Question()
-        self._tell_agent(
-            {"op": "glance", "number": self._number, "directory": directory, "beginning": beginning}
-        )
+        number, question = self._number, _Question()
+        self._asked[number] = question
+        self._tell_agent({"op": "glance", "number": number, "directory": directory, "beginning": beginning})
         try:
             await asyncio.wait_for(question.answered.wait(), PATIENCE_S)
         except TimeoutError:
             pass
         finally:
-            self._asked = {number: other for number, other in self._asked.items() if other is not question}
+            del self._asked[number]
         return question.names
 
     def take(self, event: Mapping[str, object]) -> None:

@@ -32,15 +32,13 @@ from guest.wire.constants import (
     LANE_MAGIC,
     LANES,
     NONCE_BYTES,
-    OUTPUT_HEADER,
     REPLY_MAGIC,
     RUNS_METADATA,
     TICKET_BYTES,
 )
 from tests.framework.hostile_messages import hostile_tar, random_bytes, random_message
+from tests.framework.lying_channels import SPEAKERS, drink, flood
 
-FLOOD_BYTES = 96 << 20
-"""What a flood sends at most: far more than any buffer of the host may take."""
 STALL_S = 30.0
 REPLIES = {
     "Guest": {"Init": pb.InitReply, "Boot": pb.BootReply, "Ping": pb.PingReply, "Shutdown": pb.ShutdownReply,
@@ -104,7 +102,7 @@ async def _greet_badly(
         case 1:
             writer.write(random_bytes(dice, 5000))
         case 2:
-            await _flood(dice, writer)
+            await flood(dice, writer)
         case 3:
             nonce = await _read_hello(reader)
             writer.write(REPLY_MAGIC + bytes(reversed(nonce)))
@@ -127,14 +125,6 @@ async def _greet_badly(
             writer.write((REPLY_MAGIC + nonce) * 3)
 
 
-async def _flood(dice: random.Random, writer: asyncio.StreamWriter, piece: bytes = b"") -> None:
-    piece = piece or random_bytes(dice, 70000) or b"x"
-    piece *= max(1, 65536 // len(piece))
-    for _ in range(FLOOD_BYTES // len(piece)):
-        writer.write(piece)
-        await writer.drain()
-
-
 def _frame(kind: int, flags: int, stream: int, payload: bytes, *, length: int | None = None) -> bytes:
     """An HTTP/2 frame (RFC 9113, section 4.1), with a length that need not be its own."""
     return struct.pack(">I", len(payload) if length is None else length)[1:] + struct.pack(
@@ -149,7 +139,7 @@ async def _speak_bad_http2(
     if dice.random() < 0.8:
         writer.write(_frame(4, 0, 0, settings if dice.random() < 0.4 else b""))
         writer.write(_frame(4, 1, 0, b""))
-    drinking = asyncio.ensure_future(_drink(reader)) if dice.random() < 0.8 else None
+    drinking = asyncio.ensure_future(drink(reader)) if dice.random() < 0.8 else None
     try:
         for _ in range(dice.randrange(1, 40)):
             stream = dice.choice((0, 1, 1, 1, 3, 5, 2, 2**31 - 1))
@@ -176,7 +166,7 @@ async def _speak_bad_http2(
                 case _:
                     piece = random_bytes(dice, 5000)
             if dice.random() < 0.03:
-                await _flood(dice, writer, piece)
+                await flood(dice, writer, piece)
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(dice.choice((0, 0, 0, 0.01)))
@@ -184,11 +174,6 @@ async def _speak_bad_http2(
     finally:
         if drinking is not None:
             drinking.cancel()
-
-
-async def _drink(reader: asyncio.StreamReader) -> None:
-    while await reader.read(65536):
-        pass
 
 
 # ---------------------------------------------------------------- lies in good grammar
@@ -326,7 +311,7 @@ async def serve_lane(script: Script, reader: asyncio.StreamReader, writer: async
     nonce = await reader.readexactly(NONCE_BYTES)
     await reader.readexactly(TICKET_BYTES)
     writer.write(REPLY_MAGIC + nonce)
-    drinking = asyncio.ensure_future(_drink(reader)) if dice.random() < 0.8 else None
+    drinking = asyncio.ensure_future(drink(reader)) if dice.random() < 0.8 else None
     try:
         stream = hostile_tar(dice) if dice.random() < 0.7 else random_bytes(dice, 100000)
         step = max(dice.choice((1, 512, 70000, LANE_FRAME_BYTES)), len(stream) // 500)
@@ -340,7 +325,7 @@ async def serve_lane(script: Script, reader: asyncio.StreamReader, writer: async
         if dice.random() < 0.8:
             writer.write(LANE_HEADER.pack(1, 0) + LANE_HEADER.pack(2, 0))
         if dice.random() < 0.1:
-            await _flood(dice, writer, LANE_HEADER.pack(1, 0) * 100)
+            await flood(dice, writer, LANE_HEADER.pack(1, 0) * 100)
         await asyncio.sleep(dice.choice((0, 0.05, 0.05, STALL_S)))
     finally:
         if drinking is not None:
@@ -352,48 +337,17 @@ async def serve_lane(script: Script, reader: asyncio.StreamReader, writer: async
 
 async def serve_channel(script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     dice = script.dice
-    drinking = asyncio.ensure_future(_drink(reader))
+    drinking = asyncio.ensure_future(drink(reader))
     try:
-        speak = {"events": _events, "output": _output, "console": _console, "qmp": _qmp}[script.kind]
+        speak = SPEAKERS[script.kind]
         for _ in range(dice.randrange(1, 30)):
             writer.write(speak(dice))
             await writer.drain()
         if dice.random() < 0.1:
-            await _flood(dice, writer, speak(dice))
+            await flood(dice, writer, speak(dice))
         await asyncio.sleep(dice.choice((0, 0, 0.05)))
     finally:
         drinking.cancel()
-
-
-def _events(dice: random.Random) -> bytes:
-    value: Any = dice.choice((0, -1, 2**63, True, None, "x", 1e308, [1], {}, "\x1b[2J"))
-    event = {
-        "event": dice.choice(("exit", "halted", "ready", "activity", 7, "\n", "")),
-        "exit_code": value, "oom_killed": value,
-    }  # fmt: skip
-    lines = (json.dumps(event).encode(), b"[" * 4000, b'{"event":' * 400, b"9" * 4095, random_bytes(dice, 5000), b"\x00",
-             b'{"event": "exit", "exit_code": NaN}', b'"event"', b"{}")  # fmt: skip
-    return dice.choice(lines) + b"\n" * dice.randrange(3)
-
-
-def _output(dice: random.Random) -> bytes:
-    data = random_bytes(dice, 3000)
-    length = len(data) if dice.random() < 0.8 else dice.getrandbits(32)
-    return OUTPUT_HEADER.pack(dice.choice((1, 2, 1, 2, 1, 2, 0, 255)), length) + data
-
-
-def _console(dice: random.Random) -> bytes:
-    return dice.choice((b"\x1b]52;c;", b"\x9b2J", b"panic\r\n", b"\xff\xfe")) + random_bytes(dice, 200)
-
-
-def _qmp(dice: random.Random) -> bytes:
-    greeting = b'{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": ""}, "capabilities": []}}'
-    lines = (greeting, greeting, b'{"return": {}, "id": "__boxlite#00000"}', b'{"return": [1, "x", null]}',
-             b'{"event": "BLOCK_IO_ERROR", "data": 7, "timestamp": {"seconds": 1, "microseconds": 2}}',
-             b'{"error": {"class": "GenericError", "desc": "\x1b[2J"}, "id": "__boxlite#00001"}', b"[" * 5000,
-             b'{"event": "STOP", "timestamp": {"seconds": 1, "microseconds": 2}}' , random_bytes(dice, 2000),
-             b'"' + b"x" * dice.choice((10, 600000)), b"null", b"9" * 5000)  # fmt: skip
-    return dice.choice(lines) + b"\r\n"
 
 
 # ---------------------------------------------------------------- the program
