@@ -27,6 +27,7 @@ from engine.runtime import box_users
 from engine.runtime.bridge import Bridge, BridgeReader
 from engine.runtime.unpacking import Unpacker
 from engine.shim import outputlog
+from engine.shim.glances import Glances
 from engine.shim.outputlog import OutputLog
 from engine.vmm.channels import ConsoleTail, chunks, events
 from engine.vmm.monitor import open_monitor
@@ -202,10 +203,14 @@ def _directory_fd(path: str) -> Iterator[int]:
 
 
 async def _follow_events(channel: socket.socket, _: Path) -> str:
-    count = 0
+    count, glances = 0, Glances(lambda _: None)
+    asking = asyncio.ensure_future(glances.names("/", ""))
+    await asyncio.sleep(0)
     async for event in events(channel):
         assert isinstance(event["event"], str)
         count += 1
+        glances.take(event)
+    asking.cancel()
     return f"{count} events"
 
 
