@@ -19,15 +19,9 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from boxlite_cli import failures
 from boxlite_cli.flags import find_words, spell_out_flags
-from boxlite_cli.settings import SECTION as GLOBAL_SECTION
-from boxlite_cli.settings import (
-    GlobalOptions,
-    Settings,
-    config_path,
-    probable_log_path,
-    read_config,
-    resolve_settings,
-)
+from boxlite_cli.global_options import SECTION as GLOBAL_SECTION
+from boxlite_cli.global_options import GlobalOptions
+from boxlite_cli.settings import Settings, config_path, probable_log_path, read_config, resolve_settings
 from engine.errors import BoxliteError
 
 _GLOBALS_KEY = "boxlite.globals"
