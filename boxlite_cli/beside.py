@@ -1,0 +1,97 @@
+"""Reading a command line takes as long as loading what a pull works with; here two processes do it side by side.
+
+The command, which has loaded nothing yet, becomes two processes. The second reads the command line as ever. Where that ends
+in an order, it hands the order to the first, which has loaded the engine meanwhile, and ends. Where it does not (help, a
+wrong command line, a broken configuration file), it has said what there is to say, and the first ends as it did. The engine
+works in the process that was started, so that signals and a sudden end of it mean what they always mean.
+"""
+
+from __future__ import annotations
+
+import os
+
+from boxlite_cli.early import split_command
+
+TYPE_CHECKING = False  # that of `typing` takes a while to load
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from boxlite_cli.pulling import PullOrder
+
+_readers_end: list[int] = []
+"""In the process that reads the command line: where its order goes."""
+
+
+def await_order(arguments: Sequence[str]) -> PullOrder | int | None:
+    """What the other process read, or what it ended with. None: the command line is to be read here, as this is that
+    process, or there is none."""
+    if split_command(iter(arguments))[1] != "pull" or _processors() < 2:
+        return None
+    ours, readers = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(ours)
+        os.close(readers)
+        return None
+    if pid == 0:
+        os.close(ours)
+        _readers_end.append(readers)
+        return None
+    os.close(readers)
+    return _loaded_meanwhile(pid, ours)
+
+
+def _loaded_meanwhile(reader: int, pipe: int) -> PullOrder | int | None:
+    import pickle
+
+    from boxlite_cli.pulling import PullOrder, load_engine
+
+    load_engine()
+    with open(pipe, "rb") as file:
+        written = file.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1])
+    if status == 0 and written:
+        order = pickle.loads(written)  # noqa: S301  our own other half wrote it
+        assert isinstance(order, PullOrder)
+        return order
+    return status if status >= 0 else None
+
+
+def hand_over(order: PullOrder) -> None:
+    """Give the order to the process that waits for it, and end; come back where none does."""
+    if not _readers_end:
+        return
+    import pickle
+
+    try:
+        with open(_readers_end.pop(), "wb") as file:
+            file.write(pickle.dumps(order))
+    except BrokenPipeError:
+        os._exit(1)  # it was ended, and nobody wants to know
+    os._exit(0)
+
+
+def carry_out(order: PullOrder) -> int:
+    """Do what was ordered; the exit status. Everything that goes wrong is shown."""
+    from boxlite_cli import failures
+
+    try:
+        try:
+            status = order.carry_out()
+        except Exception as error:
+            from boxlite_cli.command import show_failure
+            from boxlite_cli.global_options import GlobalOptions
+
+            settings = order.settings
+            home = str(settings.home) if settings.home else None
+            options = GlobalOptions(debug=settings.debug, json=settings.json, home=home)
+            status = show_failure(error, options, failure_status=1, command_path="boxlite pull")
+    except (BrokenPipeError, KeyboardInterrupt, failures.TerminatedBySignal) as error:
+        status = failures.status_of(error)
+    return failures.flush_output() or status
+
+
+def _processors() -> int:
+    """How many of them this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
