@@ -14,17 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.model.box import (
         BOX_ID_PATTERN,
-        DEFAULT_CPUS,
-        DEFAULT_DISK_SIZE_GB,
-        DEFAULT_IMAGE,
-        DEFAULT_MEMORY_MIB,
-        DEFAULT_STOP_TIMEOUT_S,
         ENV_NAME_PATTERN,
         HOSTNAME_PATTERN,
-        MAX_CPUS,
-        MAX_DISK_SIZE_GB,
-        MAX_MEMORY_MIB,
-        MIN_MEMORY_MIB,
         NAME_PATTERN,
         SPEC_SCHEMA,
         BoxSpec,
@@ -39,6 +30,17 @@ if TYPE_CHECKING:
     from engine.model.execution import ExecSpec, ExitStatus, LogRecord, TerminalSize
     from engine.model.files import FileInfo, FileKind
     from engine.model.image import Image, ImageConfig, Layer, PullPolicy, RootfsDisk
+    from engine.model.limits import (
+        DEFAULT_CPUS,
+        DEFAULT_DISK_SIZE_GB,
+        DEFAULT_IMAGE,
+        DEFAULT_MEMORY_MIB,
+        DEFAULT_STOP_TIMEOUT_S,
+        MAX_CPUS,
+        MAX_DISK_SIZE_GB,
+        MAX_MEMORY_MIB,
+        MIN_MEMORY_MIB,
+    )
     from engine.model.network import NetworkMode, NetworkSpec, PortSpec, Protocol
     from engine.model.record import BoxRecord, BoxState, ListedBox, ListedSpec, StageTimings
     from engine.model.secrets import MAX_SECRET_LENGTH, Secret, SecretSource, SecretSpec
@@ -49,15 +51,17 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "box": (
-        "BOX_ID_PATTERN", "DEFAULT_CPUS", "DEFAULT_DISK_SIZE_GB", "DEFAULT_IMAGE", "DEFAULT_MEMORY_MIB",
-        "DEFAULT_STOP_TIMEOUT_S", "ENV_NAME_PATTERN", "HOSTNAME_PATTERN", "MAX_CPUS", "MAX_DISK_SIZE_GB",
-        "MAX_MEMORY_MIB", "MIN_MEMORY_MIB", "NAME_PATTERN", "SPEC_SCHEMA", "BoxSpec", "HealthCheck",
+        "BOX_ID_PATTERN", "ENV_NAME_PATTERN", "HOSTNAME_PATTERN", "NAME_PATTERN", "SPEC_SCHEMA", "BoxSpec", "HealthCheck",
         "RestartKind", "RestartPolicy", "Ulimit", "VolumeKind", "VolumeSpec",
     ),
     "config": ("Accel", "RegistryConfig", "RuntimeConfig"),
     "execution": ("ExecSpec", "ExitStatus", "LogRecord", "TerminalSize"),
     "files": ("FileInfo", "FileKind"),
     "image": ("Image", "ImageConfig", "Layer", "PullPolicy", "RootfsDisk"),
+    "limits": (
+        "DEFAULT_CPUS", "DEFAULT_MEMORY_MIB", "DEFAULT_DISK_SIZE_GB", "DEFAULT_STOP_TIMEOUT_S", "DEFAULT_IMAGE",
+        "MIN_MEMORY_MIB", "MAX_MEMORY_MIB", "MAX_CPUS", "MAX_DISK_SIZE_GB",
+    ),
     "network": ("NetworkMode", "NetworkSpec", "PortSpec", "Protocol"),
     "record": ("BoxRecord", "BoxState", "ListedBox", "ListedSpec", "StageTimings"),
     "secrets": ("MAX_SECRET_LENGTH", "Secret", "SecretSource", "SecretSpec"),
