@@ -1,6 +1,6 @@
 """Reading a command line takes as long as loading what a pull works with; here two processes do it side by side.
 
-The command, which has loaded nothing yet, becomes two processes. The second reads the command line as ever. Where that ends
+The command, which has loaded little yet, becomes two processes. The second reads the command line as ever. Where that ends
 in an order, it hands the order to the first, which has loaded the engine meanwhile, and ends. Where it does not (help, a
 wrong command line, a broken configuration file), it has said what there is to say, and the first ends as it did. The engine
 works in the process that was started, so that signals and a sudden end of it mean what they always mean.
@@ -27,6 +27,9 @@ def await_order(arguments: Sequence[str]) -> PullOrder | int | None:
     process, or there is none."""
     if split_command(iter(arguments))[1] != "pull" or _processors() < 2:
         return None
+    import boxlite_cli.pulling
+    import boxlite_cli.results  # noqa: F401  what both will use, loaded once
+
     ours, readers = os.pipe()
     try:
         pid = os.fork()
