@@ -1,8 +1,8 @@
 """Reading a command line takes as long as loading what a pull works with; here two processes do it side by side.
 
 The command, which has loaded little yet, becomes two processes. The second reads the command line as ever. Where that ends
-in an order, it hands the order to the first, which has loaded the engine meanwhile, and ends. Where it does not (help, a
-wrong command line, a broken configuration file), it has said what there is to say, and the first ends as it did. The engine
+in an order, it hands the order to the first, which has loaded the engine meanwhile, and ends. Where it does not (a wrong
+command line, a broken configuration file), it has said what there is to say, and the first ends as it did. The engine
 works in the process that was started, so that signals and a sudden end of it mean what they always mean.
 """
 
@@ -15,6 +15,7 @@ from boxlite_cli.early import split_command
 TYPE_CHECKING = False  # that of `typing` takes a while to load
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import BinaryIO
 
     from boxlite_cli.pulling import PullOrder
 
@@ -25,10 +26,11 @@ _readers_end: list[int] = []
 def await_order(arguments: Sequence[str]) -> PullOrder | int | None:
     """What the other process read, or what it ended with. None: the command line is to be read here, as this is that
     process, or there is none."""
-    if split_command(iter(arguments))[1] != "pull" or _processors() < 2:
+    is_pull = split_command(iter(arguments))[1] == "pull" and not {"--help", "-h"} & set(arguments)
+    if not is_pull or _processors() < 2:
         return None
-    import boxlite_cli.pulling
     import boxlite_cli.results  # noqa: F401  what both will use, loaded once
+    from boxlite_cli.pulling import PullOrder
 
     ours, readers = os.pipe()
     try:
@@ -42,34 +44,38 @@ def await_order(arguments: Sequence[str]) -> PullOrder | int | None:
         _readers_end.append(readers)
         return None
     os.close(readers)
-    return _loaded_meanwhile(pid, ours)
-
-
-def _loaded_meanwhile(reader: int, pipe: int) -> PullOrder | int | None:
-    import pickle
-
-    from boxlite_cli.pulling import PullOrder, load_engine
-
-    load_engine()
-    with open(pipe, "rb") as file:
-        written = file.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1])
+    with open(ours, "rb") as pipe:
+        written = _load_until_told(pipe)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status == 0 and written:
-        order = pickle.loads(written)  # noqa: S301  our own other half wrote it
-        assert isinstance(order, PullOrder)
-        return order
+        return PullOrder.from_bytes(written)
     return status if status >= 0 else None
+
+
+def _load_until_told(pipe: BinaryIO) -> bytes:
+    """Load the engine, or part of it if there is nothing to do; what the other process wrote."""
+    import importlib
+    import select
+
+    from boxlite_cli.pulling import ENGINE
+
+    written = None
+    for module in ENGINE:
+        importlib.import_module(module)
+        if written is None and select.select([pipe], [], [], 0)[0]:
+            written = pipe.read()
+            if not written:
+                break
+    return pipe.read() if written is None else written
 
 
 def hand_over(order: PullOrder) -> None:
     """Give the order to the process that waits for it, and end; come back where none does."""
     if not _readers_end:
         return
-    import pickle
-
     try:
-        with open(_readers_end.pop(), "wb") as file:
-            file.write(pickle.dumps(order))
+        with open(_readers_end.pop(), "wb") as pipe:
+            pipe.write(order.to_bytes())
     except BrokenPipeError:
         os._exit(1)  # it was ended, and nobody wants to know
     os._exit(0)

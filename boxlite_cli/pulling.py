@@ -3,6 +3,7 @@ loads no engine for it; another carries it out, and loads no parser."""
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING
 
 from boxlite_cli.settings import Settings
@@ -12,10 +13,21 @@ from engine.values import dataclass
 if TYPE_CHECKING:
     from boxlite_cli.results import Results
 
+ENGINE = (
+    "asyncio",
+    "boxlite_cli.session",
+    "boxlite_cli.progress",
+    "aiosqlite",
+    "urllib3",
+    "engine.images.registry",
+    "engine.runtime.image_library",
+)
+"""What carrying an order out will load, in pieces of a hundredth of a second or two."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullOrder:
-    """What was asked for, all of it valid as far as the words tell. It can be pickled."""
+    """What was asked for, all of it valid as far as the words tell."""
 
     settings: Settings
     reference: str
@@ -23,6 +35,16 @@ class PullOrder:
     platform: str | None
     policy: PullPolicy
     format_word: str | None
+
+    def to_bytes(self) -> bytes:
+        return pickle.dumps(self)
+
+    @classmethod
+    def from_bytes(cls, written: bytes) -> PullOrder:
+        """What another process of this program made with `to_bytes`: nothing else may be given."""
+        order = pickle.loads(written)  # noqa: S301
+        assert isinstance(order, cls)
+        return order
 
     def carry_out(self) -> int:
         from boxlite_cli.results import open_results
@@ -41,14 +63,3 @@ async def _pull(order: PullOrder, results: Results) -> int:
     lines = [image.config_digest] if order.quiet else [image.reference, f"Digest: {image.source_digest}"]
     results.print_one(lines, image_result(image))
     return 0
-
-
-def load_engine() -> None:
-    """Load what carrying an order out will use."""
-    import aiosqlite  # noqa: F401
-
-    import boxlite_cli.progress
-    import boxlite_cli.results
-    import boxlite_cli.session  # noqa: F401
-    import engine.images.registry
-    import engine.runtime.image_library  # noqa: F401

@@ -44,7 +44,7 @@ def test_order_handed_over_arrives_as_it_was() -> None:
 
 @pytest.mark.parametrize("status", [0, 2])
 def test_reader_that_ends_without_an_order_gives_its_status(status: int) -> None:
-    assert outcome_of(f"if is_reader: os._exit({status})\nprint(outcome)", "pull", "--help") == str(status)
+    assert outcome_of(f"if is_reader: os._exit({status})\nprint(outcome)", "pull", "--wrong") == str(status)
 
 
 def test_reader_that_is_killed_leaves_the_reading_to_the_other() -> None:
@@ -52,7 +52,8 @@ def test_reader_that_is_killed_leaves_the_reading_to_the_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("ls",), ("image", "pull", "alpine"), ("--registry", "host", "pull", "a"), ()]
+    "words",
+    [("ls",), ("image", "pull", "alpine"), ("pull", "--help"), ("--registry", "host", "pull", "a"), ()],
 )
 def test_command_line_of_another_kind_is_read_by_the_one_process(words: tuple[str, ...]) -> None:
     assert outcome_of("print(outcome, is_reader)", *words) == "None False"

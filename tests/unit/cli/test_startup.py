@@ -67,7 +67,9 @@ def test_startup_of_a_pull_loads_no_engine_to_read_and_no_parser_to_do() -> None
     """Two processes share it: boxlite_cli.beside."""
     reads = loaded_by("import boxlite_cli.app, boxlite_cli.commands.pull")
     assert not reads & {"asyncio", "ssl", "engine.runtime", "sqlite3"}
-    does = loaded_by("import boxlite_cli.pulling as pulling; pulling.load_engine()")
+    does = loaded_by(
+        "import importlib, boxlite_cli.pulling as p; [importlib.import_module(one) for one in p.ENGINE]"
+    )
     assert not does & ((HEAVY - {"aiosqlite"}) | {"typer", "engine.model.box", "engine.store.boxes"})
 
 
