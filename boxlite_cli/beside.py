@@ -29,7 +29,13 @@ def await_order(arguments: Sequence[str]) -> PullOrder | int | None:
     is_pull = split_command(iter(arguments))[1] == "pull" and not {"--help", "-h"} & set(arguments)
     if not is_pull or _processors() < 2:
         return None
-    import boxlite_cli.results  # noqa: F401  what both will use, loaded once
+    # What both will use is loaded once, before there are two.
+    import shutil  # noqa: F401
+    import subprocess  # noqa: F401
+    import uuid  # noqa: F401
+
+    import boxlite_cli.failures
+    import boxlite_cli.results  # noqa: F401
     from boxlite_cli.pulling import PullOrder
 
     ours, readers = os.pipe()
