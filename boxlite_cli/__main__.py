@@ -42,6 +42,7 @@ def main() -> None:
         sys.exit(print_candidates(arguments[1:]))
     import signal
 
+    from boxlite_cli.beside import await_order, carry_out
     from boxlite_cli.early import begin
 
     gc.set_threshold(COLLECT_AFTER)
@@ -51,10 +52,14 @@ def main() -> None:
         signal.signal(
             signal.SIGINT, signal.SIG_DFL
         )  # while nothing was done there is nothing to tell: just end
-    from boxlite_cli.app import run
-
+    ordered = await_order(arguments)
+    if ordered is None:
+        from boxlite_cli.app import run
     signal.signal(signal.SIGINT, interrupt)
-    status = run(arguments)
+    if ordered is None:
+        status = run(arguments)
+    else:
+        status = ordered if isinstance(ordered, int) else carry_out(ordered)
     # What is left is memory: taking the interpreter and its libraries apart would cost a tenth of the time of `exec`.
     sys.stdout.flush()
     sys.stderr.flush()

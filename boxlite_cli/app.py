@@ -21,8 +21,9 @@ from boxlite_cli.command import (
     report_failure,
     usage_error_class,
 )
+from boxlite_cli.global_options import GlobalOptions
 from boxlite_cli.output import print_lines
-from boxlite_cli.settings import GlobalOptions, read_config
+from boxlite_cli.settings import read_config
 
 PROGRAM = "boxlite"
 

@@ -19,15 +19,9 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from boxlite_cli import failures
 from boxlite_cli.flags import find_words, spell_out_flags
-from boxlite_cli.settings import SECTION as GLOBAL_SECTION
-from boxlite_cli.settings import (
-    GlobalOptions,
-    Settings,
-    config_path,
-    probable_log_path,
-    read_config,
-    resolve_settings,
-)
+from boxlite_cli.global_options import SECTION as GLOBAL_SECTION
+from boxlite_cli.global_options import GlobalOptions
+from boxlite_cli.settings import Settings, config_path, probable_log_path, read_config, resolve_settings
 from engine.errors import BoxliteError
 
 _GLOBALS_KEY = "boxlite.globals"
@@ -80,11 +74,12 @@ class BoxliteCommand(TyperCommand):
         except (typer.Exit, typer.Abort, usage_error_class()):
             raise
         except Exception as error:
-            cause = failures.sole_error(error)
-            if isinstance(cause, BrokenPipeError) or not isinstance(cause, Exception):
-                raise cause from None
-            hint = f"see '{ctx.command_path} --help'"
-            return report_failure(cause, given_globals(ctx), self.failure_status, usage_hint=hint)
+            return show_failure(
+                error,
+                given_globals(ctx),
+                failure_status=self.failure_status,
+                command_path=ctx.command_path,
+            )
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [param.metavar or "" for param in self.params if isinstance(param, TyperArgument)]
@@ -129,6 +124,15 @@ def keep_globals(ctx: typer.Context, options: GlobalOptions) -> None:
 def given_globals(ctx: typer.Context | None) -> GlobalOptions:
     """The global options given so far."""
     return cast(GlobalOptions, ctx.meta.get(_GLOBALS_KEY) or GlobalOptions()) if ctx else GlobalOptions()
+
+
+def show_failure(error: Exception, options: GlobalOptions, *, failure_status: int, command_path: str) -> int:
+    """Show what made a command fail, the first of several errors, and return what to exit with. Raises the error again where
+    there is nothing to show: nobody reads our output any more, or a signal ended us."""
+    cause = failures.sole_error(error)
+    if isinstance(cause, BrokenPipeError) or not isinstance(cause, Exception):
+        raise cause from None
+    return report_failure(cause, options, failure_status, usage_hint=f"see '{command_path} --help'")
 
 
 def report_failure(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from engine.model import BoxRecord, BoxStatus, HealthState, ListedBox, PortSpec, utc_now
+from engine.model import BoxStatus, HealthState, utc_now
+
+if TYPE_CHECKING:
+    from engine.model import BoxRecord, ListedBox, PortSpec
 
 _STEPS = (
     (60, 1, "second"),

@@ -13,12 +13,9 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from boxlite_cli.output import Format, parse_format, print_document, print_lines
-from engine.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from boxlite_cli.templates import CompiledTemplate
@@ -26,31 +23,6 @@ if TYPE_CHECKING:
 
 FORMATS = (Format.JSON, Format.YAML, Format.TEMPLATE)
 STREAM_FORMATS = (Format.JSON, Format.TEMPLATE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultOptions:
-    """`--format` of a command that does something."""
-
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format", metavar="FORMAT", help="json, yaml or a template. [default: the plain lines]"
-        ),
-    ] = None
-
-    def open(self) -> Results:
-        """Raises InvalidArgumentError for a format that is none: before anything is done."""
-        return Results(*parse_format(self.format_, FORMATS, default=Format.TABLE))
-
-    def refuse_unless(self, has_result: bool, *, meant_for: str, as_json: bool) -> None:
-        """Refuse `--format` where the output is that of a command in the box. `--json`, which also asks for errors, may
-        stand anywhere."""
-        if self.format_ and not has_result and not as_json:
-            raise InvalidArgumentError(
-                f"--format is for {meant_for}: else the output is the command's own",
-                hint="leave --format out",
-            )
 
 
 @dataclass(slots=True)
@@ -107,6 +79,11 @@ class Results:
             print_document(self.kind, whole)
         for part in parts if self._compiled else ():
             self.add((), part)
+
+
+def open_results(format_word: str | None) -> Results:
+    """Where the results of a command go that was asked for this format. Raises InvalidArgumentError for one that is none."""
+    return Results(*parse_format(format_word, FORMATS, default=Format.TABLE))
 
 
 def box_result(record: BoxRecord, **more: Any) -> dict[str, Any]:

@@ -9,14 +9,16 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from boxlite_cli import failures
 from boxlite_cli.terminal import DetachKeys, is_terminal, raw_mode, terminal_size
 from engine.errors import BoxliteError
-from engine.model import ExitStatus, TerminalSize
 from engine.stdio import copy_to_fd, read_chunks
 from engine.values import dataclass
+
+if TYPE_CHECKING:
+    from engine.model import ExitStatus, TerminalSize
 
 FORWARDED_SIGNALS = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,

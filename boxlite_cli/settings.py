@@ -11,11 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
-
-from boxlite_cli.parsers import parse_size
 from engine.errors import ConfigError, InvalidArgumentError
 from engine.model import Accel, RegistryConfig, RuntimeConfig
 from engine.progress import Progress, ProgressSink, ignore_progress
@@ -23,9 +20,9 @@ from engine.values import dataclass
 
 if TYPE_CHECKING:
     from boxlite_cli.configfile import ConfigFile
+    from boxlite_cli.global_options import GlobalOptions
     from engine.runtime import Runtime
 
-SECTION = "Global options"
 CONFIG_VARIABLE = "BOXLITE_CONFIG"
 
 
@@ -51,53 +48,6 @@ SETTINGS = (
     Setting("", "--config FILE", CONFIG_VARIABLE, "~/.config/boxlite/config.yaml", "the file itself; XDG_CONFIG_HOME moves it"),
     Setting("", "", "BOXLITE_TMPDIR", "tmp in the home", "directory for big temporary files"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GlobalOptions:
-    """Options that every command takes, before its name or after it."""
-
-    section: ClassVar[str] = SECTION
-
-    debug: Annotated[bool, typer.Option("--debug", help="Show what happens inside.")] = False
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Print errors and results as JSON."),
-    ] = False
-    home: Annotated[
-        str | None,
-        typer.Option(
-            "--home",
-            metavar="PATH",
-            help="Where everything is kept. [default: $BOXLITE_HOME or ~/.boxlite]",
-        ),
-    ] = None
-    registry: Annotated[
-        list[str],
-        typer.Option(
-            "--registry",
-            metavar="HOST",
-            help="Look for images with short names here first; repeatable.",
-        ),
-    ] = field(default_factory=list)
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="Configuration, YAML or JSON. [default: $BOXLITE_CONFIG or ~/.config/boxlite/config.yaml]",
-        ),
-    ] = None
-
-    def over(self, outer: GlobalOptions) -> GlobalOptions:
-        """These, completed by the ones given before the command."""
-        return GlobalOptions(
-            debug=self.debug or outer.debug,
-            json=self.json or outer.json,
-            home=self.home or outer.home,
-            registry=[*self.registry, *outer.registry],
-            config=self.config or outer.config,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +183,8 @@ def resolve_settings(options: GlobalOptions, environment: Mapping[str, str] = os
 
 
 def _size(limit: Found) -> int:
+    from boxlite_cli.parsers import parse_size
+
     try:
         return parse_size(limit.value)
     except InvalidArgumentError as error:

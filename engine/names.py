@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.errors import InvalidArgumentError
-from engine.model import NAME_PATTERN
 
 ADJECTIVES = (
     "amber", "ample", "apt", "azure", "balmy", "bold", "brave", "breezy", "brisk", "calm", "candid", "civil",
@@ -33,6 +32,8 @@ NOUNS = (
 
 def check_name(name: str) -> str:
     """Return `name`, or raise InvalidArgumentError when a box cannot be called so."""
+    from engine.model import NAME_PATTERN
+
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidArgumentError(
             f"box name {name!r} is not valid",

@@ -10,8 +10,10 @@ import termios
 import threading
 import tty
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from engine.model import TerminalSize
+if TYPE_CHECKING:
+    from engine.model import TerminalSize
 
 
 def is_terminal(fd: int) -> bool:
@@ -24,6 +26,8 @@ def terminal_size(*fds: int) -> TerminalSize | None:
         with contextlib.suppress(OSError):
             size = os.get_terminal_size(fd)
             if size.lines and size.columns:
+                from engine.model import TerminalSize
+
                 return TerminalSize(rows=size.lines, cols=size.columns)
     return None
 

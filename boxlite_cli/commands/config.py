@@ -12,7 +12,7 @@ import typer
 from boxlite_cli import output
 from boxlite_cli.command import as_command, as_group, given_globals
 from boxlite_cli.output import Format
-from boxlite_cli.results import ResultOptions
+from boxlite_cli.result_options import ResultOptions
 from boxlite_cli.settings import CONFIG_VARIABLE, Found, config_path, find_values, user_config_path
 from engine.errors import ConfigError, InvalidArgumentError
 from engine.model import RegistryConfig

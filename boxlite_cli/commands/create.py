@@ -13,7 +13,8 @@ from boxlite_cli.options import build_box_spec
 from boxlite_cli.parsers import parse_pull_policy
 from boxlite_cli.process_options import StreamOptions
 from boxlite_cli.progress import progress_display
-from boxlite_cli.results import ResultOptions, Results, box_result
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results, box_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.errors import InvalidArgumentError

@@ -11,7 +11,8 @@ from boxlite_cli import output
 from boxlite_cli.command import as_command
 from boxlite_cli.humane import size_text
 from boxlite_cli.pruning import print_removed, reclaimed
-from boxlite_cli.results import ResultOptions, Results
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.model import Reclaimable

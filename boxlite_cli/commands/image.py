@@ -15,7 +15,8 @@ from boxlite_cli.humane import size_text
 from boxlite_cli.image_listing import ImageFilters, parse_image_filters, select_images
 from boxlite_cli.output import Format
 from boxlite_cli.pruning import confirmed, print_removed, reclaimed
-from boxlite_cli.results import ResultOptions, Results
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.views import HISTORY_HEADINGS, history_object, history_row, image_object

@@ -16,7 +16,8 @@ import typer
 from boxlite_cli.command import as_command
 from boxlite_cli.counting import CountedStream
 from boxlite_cli.progress import progress_display
-from boxlite_cli.results import ResultOptions, Results, image_result
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results, image_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.errors import InvalidArgumentError

@@ -16,7 +16,8 @@ from boxlite_cli.failures import say
 from boxlite_cli.humane import size_text
 from boxlite_cli.output import Format
 from boxlite_cli.parsers import parse_integer, parse_listen
-from boxlite_cli.results import ResultOptions, Results
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.net.connectionlog import ConnectionEntry

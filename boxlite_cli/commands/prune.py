@@ -9,7 +9,8 @@ import typer
 from boxlite_cli import output
 from boxlite_cli.command import as_command
 from boxlite_cli.pruning import PruneFilter, confirmed, parse_prune_filter, print_removed
-from boxlite_cli.results import ResultOptions, Results
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
+from boxlite_cli.beside import hand_over
 from boxlite_cli.command import as_command
 from boxlite_cli.output import check_quiet
 from boxlite_cli.parsers import parse_pull_policy
-from boxlite_cli.progress import progress_display
-from boxlite_cli.results import ResultOptions, Results, image_result
-from boxlite_cli.session import run_async
+from boxlite_cli.pulling import PullOrder
+from boxlite_cli.result_options import ResultOptions
 from boxlite_cli.settings import Settings
-from engine.model import PullPolicy
 
 EXAMPLES = """
   boxlite pull alpine:3.20
@@ -44,23 +43,17 @@ def pull(
     """
     check_quiet(quiet, result.format_)
     asked = parse_pull_policy(policy, option="policy")
-    return run_async(_pull(settings, image, quiet, platform, asked, result.open()))
-
-
-async def _pull(
-    settings: Settings,
-    reference: str,
-    quiet: bool,
-    platform: str | None,
-    policy: PullPolicy,
-    results: Results,
-) -> int:
-    with progress_display(quiet=quiet) as display:
-        async with settings.open_runtime(display.show) as runtime:
-            image = await runtime.images.pull(reference, platform=platform, policy=policy)
-    lines = [image.config_digest] if quiet else [image.reference, f"Digest: {image.source_digest}"]
-    results.print_one(lines, image_result(image))
-    return 0
+    result.open()
+    order = PullOrder(
+        settings=settings,
+        reference=image,
+        quiet=quiet,
+        platform=platform,
+        policy=asked,
+        format_word=result.format_,
+    )
+    hand_over(order)
+    return order.carry_out()
 
 
 COMMAND = as_command(pull, "pull", examples=EXAMPLES)

@@ -17,7 +17,8 @@ from boxlite_cli.options import build_box_spec, secret_values
 from boxlite_cli.parsers import parse_detach_keys, parse_pull_policy
 from boxlite_cli.process_options import TerminalOptions
 from boxlite_cli.progress import Display, progress_display
-from boxlite_cli.results import ResultOptions, Results, box_result
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results, box_result
 from boxlite_cli.session import Holding, exit_code, hold, run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.terminal import terminal_size

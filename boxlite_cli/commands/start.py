@@ -12,7 +12,8 @@ from boxlite_cli.failures import NotATerminalError
 from boxlite_cli.parsers import parse_detach_keys
 from boxlite_cli.process_options import DEFAULT_DETACH_KEYS
 from boxlite_cli.progress import progress_display
-from boxlite_cli.results import ResultOptions, Results, box_result
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results, box_result
 from boxlite_cli.session import Holding, exit_code, hold, run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.targets import Outcome, for_each

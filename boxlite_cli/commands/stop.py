@@ -8,7 +8,8 @@ import typer
 
 from boxlite_cli.command import as_command
 from boxlite_cli.parsers import parse_duration
-from boxlite_cli.results import ResultOptions, Results, box_result
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results, box_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from boxlite_cli.targets import Outcome, for_each

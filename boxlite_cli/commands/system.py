@@ -14,7 +14,8 @@ from boxlite_cli.humane import size_text
 from boxlite_cli.output import Format
 from boxlite_cli.progress import progress_display
 from boxlite_cli.pruning import PruneFilter, confirmed, parse_prune_filter, print_removed, reclaimed
-from boxlite_cli.results import ResultOptions, Results
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.model import Check, CheckStatus, Reclaimable

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from boxlite_cli.command import as_command
-from boxlite_cli.results import ResultOptions, Results, image_result
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results, image_result
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 

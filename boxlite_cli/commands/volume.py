@@ -14,7 +14,8 @@ from boxlite_cli.humane import rfc3339, size_text
 from boxlite_cli.output import Format
 from boxlite_cli.parsers import parse_labels
 from boxlite_cli.pruning import confirmed, print_removed
-from boxlite_cli.results import ResultOptions, Results
+from boxlite_cli.result_options import ResultOptions
+from boxlite_cli.results import Results
 from boxlite_cli.session import run_async
 from boxlite_cli.settings import Settings
 from engine.errors import BoxliteError, InvalidArgumentError, NotFoundError

@@ -9,7 +9,7 @@ from typer.core import TyperArgument
 
 from boxlite_cli.app import PROGRAM, build_root
 from boxlite_cli.catalog import find_entry
-from boxlite_cli.settings import SECTION as GLOBAL_SECTION
+from boxlite_cli.global_options import SECTION as GLOBAL_SECTION
 from engine.values import dataclass
 
 

@@ -11,17 +11,19 @@ import contextlib
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.disks.base import RECORD_NAME, base_key, base_keys, remove_base
 from engine.disks.qcow2 import find_backing_file
 from engine.fsutil import disk_usage_bytes, hold_lock
 from engine.layout import ROOTFS_PREFIX, Layout
-from engine.model import DEFAULT_DISK_SIZE_GB, BoxRecord
-from engine.store import BoxStore
+from engine.model import DEFAULT_DISK_SIZE_GB
 from engine.values import dataclass
 
-CAP_BYTES = 20 * 1024**3
-"""Bases that no box needs stay for the next box of their image until all bases together take more than this."""
+if TYPE_CHECKING:
+    from engine.model import BoxRecord
+    from engine.store import BoxStore
+
 _PATIENCE_S = 5.0
 
 
@@ -64,8 +66,6 @@ async def remove_idle_bases(
     """Remove bases that no box needs (of those in `only`, if given), the least recently used first, until all bases take
     no more than `above_bytes`. What was removed: nothing while boxes are being put on bases for longer than a moment.
     """
-    if above_bytes and await asyncio.to_thread(disk_usage_bytes, layout.bases_dir) <= above_bytes:
-        return []  # as nearly always: no lock to wait for, no records to look at
     try:
         async with asyncio.timeout(_PATIENCE_S):
             lock = contextlib.AsyncExitStack()

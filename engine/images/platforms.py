@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform as host_platform
+import os
 import re
 
 from engine.errors import InvalidArgumentError
@@ -42,7 +42,7 @@ class Platform:
     @classmethod
     def of_host(cls) -> Platform:
         """Linux on this machine's processor: what a box runs, whatever the host's own system is."""
-        machine = host_platform.machine().lower()
+        machine = os.uname().machine.lower()
         architecture, variant = _ARCHITECTURES.get(machine, (machine, ""))
         return cls(os="linux", architecture=architecture, variant=variant)
 

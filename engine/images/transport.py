@@ -13,16 +13,18 @@ import ssl
 import time
 from collections.abc import Mapping
 from threading import Event, Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from engine.errors import ConfigError, NetworkError, RegistryAuthError
 from engine.host.environment import read_settings
-from engine.images.challenge import Challenge, parse_challenges
 from engine.images.credentials import Credential
 from engine.images.endpoints import Endpoint, is_loopback
 from engine.images.http import READ_ERRORS, Body, HttpClient, HttpError, ProxyFailedError, Response, TlsError
 from engine.version import __version__
+
+if TYPE_CHECKING:
+    from engine.images.challenge import Challenge
 
 CONNECT_TIMEOUT_S = 15.0
 READ_TIMEOUT_S = 60.0
@@ -125,6 +127,8 @@ class RegistryTransport:
 
     def _answered(self, challenge: str, refused: str, response: Response) -> bool:
         """Find another Authorization header than the refused one; False when there is none."""
+        from engine.images.challenge import parse_challenges
+
         try:
             with self._lock:
                 if self._authorization == refused:  # or another thread has answered meanwhile

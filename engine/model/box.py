@@ -7,6 +7,16 @@ from dataclasses import field
 from enum import StrEnum
 
 from engine.errors import InvalidArgumentError
+from engine.model.limits import (
+    DEFAULT_CPUS,
+    DEFAULT_IMAGE,
+    DEFAULT_MEMORY_MIB,
+    DEFAULT_STOP_TIMEOUT_S,
+    MAX_CPUS,
+    MAX_DISK_SIZE_GB,
+    MAX_MEMORY_MIB,
+    MIN_MEMORY_MIB,
+)
 from engine.model.network import NetworkMode, NetworkSpec, PortSpec
 from engine.model.secrets import SecretSpec, check_distinct
 from engine.model.security import SecurityOptions
@@ -14,33 +24,6 @@ from engine.values import dataclass
 
 SPEC_SCHEMA = 1
 """Version of the stored `BoxSpec` document; readers refuse a newer one."""
-
-
-DEFAULT_CPUS = 1
-
-
-DEFAULT_MEMORY_MIB = 512
-
-
-DEFAULT_DISK_SIZE_GB = 10
-
-
-DEFAULT_STOP_TIMEOUT_S = 10.0
-
-
-DEFAULT_IMAGE = "alpine:latest"
-
-
-MIN_MEMORY_MIB = 128
-
-
-MAX_MEMORY_MIB = 65536
-
-
-MAX_CPUS = 255
-
-
-MAX_DISK_SIZE_GB = 1024
 
 
 NAME_PATTERN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")

@@ -7,12 +7,13 @@ from collections import defaultdict
 
 from engine.disks.base import base_key, ensure_base
 from engine.disks.growing import GrowingFile
-from engine.disks.release import CAP_BYTES, remove_idle_bases, using_bases
+from engine.disks.release import using_bases
 from engine.images.arrivals import Growth
 from engine.images.platforms import Platform
 from engine.model import Image, RootfsDisk
 from engine.progress import Progress
 from engine.runtime.context import Context
+from engine.runtime.trimming import trim_bases
 
 UNTOLD_S = 1.0
 """How long a disk may take beyond its last layer before that is worth a word."""
@@ -78,5 +79,5 @@ class Assembly:
                 growing=self._growing,
             )
         if is_new:
-            await remove_idle_bases(layout, self._context.store, above_bytes=CAP_BYTES)
+            await trim_bases(self._context)
         return disk

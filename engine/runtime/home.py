@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Self
 from engine import host
 from engine.errors import BoxliteError, InvalidArgumentError
 from engine.layout import Layout
-from engine.model import BoxRecord, RuntimeConfig
+from engine.model import RuntimeConfig
 from engine.progress import ProgressSink, ignore_progress
-from engine.runtime import records
 from engine.runtime.context import Context
-from engine.store import BoxStore
 
 if TYPE_CHECKING:
+    from engine.model import BoxRecord
     from engine.shim.lifeline import Shim
+    from engine.store import BoxStore
 
 
 class HomeRuntime:
@@ -39,9 +39,8 @@ class HomeRuntime:
         if not chosen.is_absolute():
             raise InvalidArgumentError(f"the home directory {str(chosen)!r} is not an absolute path")
         self.layout = Layout(chosen)
-        self._context = Context(
-            layout=self.layout, config=self.config, store=BoxStore(self.layout), progress=progress
-        )
+        self._context = Context(layout=self.layout, config=self.config, boxes=self._boxes, progress=progress)
+        self._store: BoxStore | None = None
         self._early: Shim | None = None
         self._opening: asyncio.Future[None] | None = None
 
@@ -61,12 +60,24 @@ class HomeRuntime:
             self._early = None
         if self._opening is not None:
             await self._opening
-        await self._context.store.close()
+        if self._store is not None:
+            await self._store.close()
+
+    def _boxes(self) -> BoxStore:
+        if self._store is None:
+            from engine.store import BoxStore
+
+            self._store = BoxStore(self.layout)
+        return self._store
 
     async def get(self, ref: str) -> BoxRecord:
+        from engine.runtime import records
+
         return await records.get_box(self._context, ref)
 
     async def find(self, ref: str) -> BoxRecord | None:
+        from engine.runtime import records
+
         record = await self._context.store.find(ref)
         return None if record is None else await records.settle(self._context, record)
 

@@ -9,14 +9,14 @@ from typing import IO, TYPE_CHECKING
 
 from engine.compression import Compression
 from engine.images.store import ImageStore, Removal
-from engine.model import Image, ImageConfig, PullPolicy, Reclaimable
+from engine.model import Image, ImageConfig, PullPolicy
 from engine.runtime import images
 from engine.runtime.context import Context
-from engine.runtime.records import list_boxes
 
 if TYPE_CHECKING:
     from engine.images.history import HistoryEntry
     from engine.images.save import ArchiveFormat
+    from engine.model import Reclaimable
 
 
 class ImageLibrary:
@@ -120,6 +120,8 @@ class ImageLibrary:
 
     async def _used(self) -> Mapping[str, Sequence[str]]:
         """The manifests that boxes are made from, with the boxes' names."""
+        from engine.runtime.records import list_boxes
+
         used: defaultdict[str, list[str]] = defaultdict(list)
         for record in await list_boxes(self._context, include_inactive=True):
             if record.manifest_digest:

@@ -5,27 +5,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.disks.base import base_key, ensure_base, ensure_base_from_rootfs, find_base
-from engine.disks.release import CAP_BYTES, remove_idle_bases, touch_base, using_bases
+from engine.disks.release import remove_idle_bases, touch_base, using_bases
 from engine.errors import ImageNotFoundError
 from engine.images.local_stores import LocalSource, load_from_local, parse_local_source
 from engine.images.pull import pull as pull_image
 from engine.images.store import ImageStore
 from engine.layout import ROOTFS_PREFIX
-from engine.model import (
-    DEFAULT_DISK_SIZE_GB,
-    BoxRecord,
-    BoxSpec,
-    Image,
-    ImageConfig,
-    PullPolicy,
-    RootfsDisk,
-    utc_now,
-)
+from engine.model import DEFAULT_DISK_SIZE_GB, Image, ImageConfig, PullPolicy, RootfsDisk, utc_now
 from engine.runtime.assembly import Assembly
 from engine.runtime.context import Context
+from engine.runtime.trimming import trim_bases, trim_images
 from engine.values import dataclass
+
+if TYPE_CHECKING:
+    from engine.model import BoxRecord, BoxSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +103,7 @@ async def base_of_box(context: Context, record: BoxRecord) -> RootfsDisk:
             progress=context.progress,
         )
     if is_new:
-        await remove_idle_bases(layout, context.store, above_bytes=CAP_BYTES)
+        await trim_bases(context)
     touch_base(disk.base_path)
     return disk
 
@@ -136,8 +132,6 @@ async def pull(
         arrivals=Assembly(context, size_gb=size_gb),
     )
     if image.pulled_at >= begun:
-        from engine.runtime.trimming import trim_images
-
         await trim_images(context)
     return image
 

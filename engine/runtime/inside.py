@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from engine.model import ExecSpec
 from engine.runtime.lifecycle import LifecycleRuntime
 
 if TYPE_CHECKING:
     from engine.metrics import BoxMetrics, BoxSession
+    from engine.model import ExecSpec
     from engine.portal.execution import Execution
     from engine.runtime.copy_rules import CopyOptions
 

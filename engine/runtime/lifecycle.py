@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidStateError
-from engine.model import BoxRecord, TerminalSize
 from engine.progress import Progress
 from engine.runtime.home import HomeRuntime
-from engine.runtime.records import runs_its_command
 
 if TYPE_CHECKING:
+    from engine.model import BoxRecord, TerminalSize
     from engine.portal.execution import Execution
     from engine.runtime.changes import BoxChanges
     from engine.runtime.link import BoxLink
@@ -33,6 +32,7 @@ class LifecycleRuntime(HomeRuntime):
 
     async def _start(self, record: BoxRecord) -> tuple[BoxRecord, bool]:
         """The running box, and whether it was we who started it."""
+        from engine.runtime.records import runs_its_command
         from engine.runtime.starting import started_box
 
         if record.status.is_running and runs_its_command(record):
@@ -124,6 +124,8 @@ class LifecycleRuntime(HomeRuntime):
         return record.state.exit_code or 0
 
     async def _ready_for(self, ref: str, operation: str) -> BoxRecord:
+        from engine.runtime.records import runs_its_command
+
         record = await self.get(ref)
         if runs_its_command(record):
             return record

@@ -7,14 +7,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.model import BoxRecord, BoxSpec, ListedBox, LogRecord, PullPolicy
+from engine.model import PullPolicy
 from engine.names import check_name
-from engine.runtime import records
 from engine.runtime.inside import InsideRuntime
 from engine.runtime.upkeep import UpkeepRuntime
 
 if TYPE_CHECKING:
     from engine.events import BoxEvent
+    from engine.model import BoxRecord, BoxSpec, ListedBox, LogRecord
     from engine.runtime.examination import Examination
     from engine.runtime.foresight import Foresight
     from engine.runtime.image_library import ImageLibrary
@@ -65,10 +65,14 @@ class Runtime(InsideRuntime, UpkeepRuntime):
 
     async def list_boxes(self, *, all: bool = False) -> list[BoxRecord]:  # noqa: A002  the word people know
         """Newest first; only those that run unless `all`."""
+        from engine.runtime import records
+
         return await records.list_boxes(self._context, include_inactive=all)
 
     async def list_briefly(self, *, all: bool = False) -> Sequence[BoxRecord | ListedBox]:  # noqa: A002
         """The same, with as much of each as a list shows: for many boxes."""
+        from engine.runtime import records
+
         return await records.list_briefly(self._context, include_inactive=all)
 
     async def rename(self, ref: str, new_name: str) -> BoxRecord:

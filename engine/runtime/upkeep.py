@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from engine.model import BoxRecord, Check, RuntimeInfo
 from engine.runtime.home import HomeRuntime
 
 if TYPE_CHECKING:
-    from engine.model import DiskUsage, Reclaimable
+    from engine.model import BoxRecord, Check, DiskUsage, Reclaimable, RuntimeInfo
     from engine.runtime.housekeeping import BoxSize
 
 

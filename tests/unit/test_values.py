@@ -54,6 +54,24 @@ def test_value_made_without_keywords_refused() -> None:
         Point(1)  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [({}, "missing.*'x'"), ({"x": 1, "w": 2}, "unexpected.*'w'"), ({"w": 2}, "unexpected.*'w'")],
+)
+def test_value_made_with_wrong_arguments_refused_by_name(given: dict[str, int], word: str) -> None:
+    with pytest.raises(TypeError, match=word):
+        Point(**given)  # type: ignore[arg-type]
+
+
+def test_value_default_made_anew_is_not_shared() -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Bag:
+        things: list[int] = field(default_factory=list)
+
+    Bag().things.append(1)
+    assert Bag() == Bag(things=[])
+
+
 def test_value_post_init_runs() -> None:
     with pytest.raises(ValueError, match="x"):
         Point(x=-1)

@@ -22,7 +22,9 @@ async def test_images_over_the_cap_lose_those_without_a_name_that_no_box_needs(l
         for number in range(3)
     ]
     async with BoxStore(layout) as store:
-        context = Context(layout=layout, config=RuntimeConfig(), store=store, progress=ignore_progress)
+        context = Context(
+            layout=layout, config=RuntimeConfig(), boxes=lambda: store, progress=ignore_progress
+        )
         await store.insert(make_record("web", manifest_digest=images[0].manifest_digest))
         assert await trim_images(context) == []
         assert [gone.path for gone in await trim_images(context, above_bytes=1)] == [images[1].config_digest]

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from boxlite_cli.configfile import load_config
-from boxlite_cli.settings import GlobalOptions, find_values, resolve_settings
+from boxlite_cli.global_options import GlobalOptions
+from boxlite_cli.settings import find_values, resolve_settings
 from engine.errors import ConfigError
 from engine.model import Accel, RuntimeConfig
 

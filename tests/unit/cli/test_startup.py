@@ -63,6 +63,16 @@ def test_startup_of_a_pull_loads_no_options_of_boxes() -> None:
     assert not loaded & (HEAVY | {"boxlite_cli.option_groups"})
 
 
+def test_startup_of_a_pull_loads_no_engine_to_read_and_no_parser_to_do() -> None:
+    """Two processes share it: boxlite_cli.beside."""
+    reads = loaded_by("import boxlite_cli.app, boxlite_cli.commands.pull")
+    assert not reads & {"asyncio", "ssl", "engine.runtime", "sqlite3"}
+    does = loaded_by(
+        "import importlib, boxlite_cli.pulling as p; [importlib.import_module(one) for one in p.ENGINE]"
+    )
+    assert not does & ((HEAVY - {"aiosqlite"}) | {"typer", "engine.model.box", "engine.store.boxes"})
+
+
 def test_startup_that_is_interrupted_ends_without_a_word(tmp_path: Path) -> None:
     """While the program is being loaded nothing was done that would have to be told of."""
     for _ in range(20):
