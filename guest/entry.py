@@ -81,6 +81,7 @@ class Entry:
         pid, status = self._reaper.spawn(
             (f"/proc/self/fd/{program}", path, *spec.argv), env=spec.env, cgroup=cgroup,
             stdin=pipes.stdin, stdout=pipes.stdout, stderr=pipes.stderr, keep=(self._init_fd, self._report_fd),
+            ends_soon=True,
         )  # fmt: skip
         if await status != 0:
             return None
