@@ -64,7 +64,7 @@ class Executor:
         execution.started(pid)
         self._watch(execution, request.timeout_s, oom_kills)
         if execution.killed:
-            cgroup.kill()
+            execution.signal(signal.SIGKILL, everyone=True)
         return execution
 
     async def _run(self, process: ProcessSpec, execution: Execution, *, only_by_entry: bool) -> int:
@@ -89,17 +89,18 @@ class Executor:
             execution.timed_out = True
             execution.cgroup.kill()
 
-        def ended(status: asyncio.Future[int]) -> None:
+        def ended(status: int) -> None:
             if timer is not None:
                 timer.cancel()
-            _, signum = exit_code_and_signal(status.result())
+            _, signum = exit_code_and_signal(status)
             oom_killed = signum == signal.SIGKILL and self._oom_kills.read() > oom_kills
-            execution.ended_with(status.result(), oom_killed=oom_killed)
+            execution.ended_with(status, oom_killed=oom_killed)
             self._part(execution)
 
         if timeout_s > 0:
             timer = asyncio.get_running_loop().call_later(timeout_s, time_is_up)
-        self._reaper.watch(execution.pid).add_done_callback(ended)
+        execution.on_streams_ended = self._reaper.reap
+        self._reaper.when_ended(execution.pid, ended)
 
     def _part(self, execution: Execution) -> None:
         """Its cgroup is empty and free for others, or holds what it left running."""

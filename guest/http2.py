@@ -6,15 +6,18 @@ In an emulated machine every byte touched and every line run for the first time 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
 from grpclib.protocol import H2Protocol
-from grpclib.server import Server
+from grpclib.server import Server, Stream
 from h2.settings import SettingCodes
+from h2.stream import H2Stream
 from hpack import Decoder, Encoder
 from hyperframe.frame import Frame
 
+from guest.ports import PortTransport
 from guest.wire.constants import MAX_FRAME_BYTES
 
 _MAX_STREAMS = 256
@@ -49,6 +52,32 @@ class _PortalProtocol(H2Protocol):
         self.connection.flush()
 
 
+def together(stream: Stream[Any, Any]) -> contextlib.AbstractContextManager[None]:
+    """What is sent in this context goes out in one piece, if it does not have to wait."""
+    transport = stream._stream._transport
+    return transport.together() if isinstance(transport, PortTransport) else contextlib.nullcontext()
+
+
+class _Headers(list[Any]):
+    """Headers that come with each call, and what h2 makes of them: the same each time, as it is told to check nothing."""
+
+    made: Any = None
+
+
+_process_received_headers = H2Stream._process_received_headers
+
+
+def _process_headers_once(stream: H2Stream, headers: Any, flags: Any, encoding: Any) -> Any:
+    if not isinstance(headers, _Headers):
+        return _process_received_headers(stream, headers, flags, encoding)
+    if headers.made is None:
+        headers.made = _process_received_headers(stream, headers, flags, encoding)
+    return headers.made
+
+
+H2Stream._process_received_headers = _process_headers_once  # type: ignore[method-assign, assignment]
+
+
 class _RememberingDecoder(Decoder):
     """Decodes once what comes with each call. A block of nothing but indexed fields changes no table, and means the same until
     another kind of block comes (RFC 7541, section 6)."""
@@ -59,7 +88,7 @@ class _RememberingDecoder(Decoder):
         found = self.known.get(data)
         if found is not None:
             return found
-        headers = list(super().decode(data, raw))
+        headers = _Headers(super().decode(data, raw))
         _remember(self.known, data, headers, block=data)
         return headers
 

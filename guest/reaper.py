@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from guest.cgroups import Cgroup
 from guest.spawn import spawn_in_cgroup
@@ -30,7 +30,7 @@ class Reaper:
     """The only caller of waitpid and the only starter of processes."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._waiting: dict[int, Callable[[int], None]] = {}
         self._unclaimed: OrderedDict[int, int] = OrderedDict()
 
     def install(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -52,10 +52,9 @@ class Reaper:
                 return
             if pid == 0:
                 return
-            waiting = self._waiting.pop(pid, None)
-            if waiting is not None:
-                if not waiting.done():
-                    waiting.set_result(status)
+            ended = self._waiting.pop(pid, None)
+            if ended is not None:
+                ended(status)
                 continue
             self._unclaimed[pid] = status
             if len(self._unclaimed) > _UNCLAIMED_KEPT:
@@ -64,12 +63,21 @@ class Reaper:
     def watch(self, pid: int) -> asyncio.Future[int]:
         """A future of the wait status (waitpid(2)) of a child, also of one that ended a moment ago."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def ended(status: int) -> None:
+            if not future.done():
+                future.set_result(status)
+
+        self.when_ended(pid, ended)
+        return future
+
+    def when_ended(self, pid: int, ended: Callable[[int], None]) -> None:
+        """The same, by a call: at once where it has ended, else before anything else learns of it."""
         status = self._unclaimed.pop(pid, None)
         if status is not None:
-            future.set_result(status)
+            ended(status)
         else:
-            self._waiting[pid] = future
-        return future
+            self._waiting[pid] = ended
 
     def spawn(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -103,7 +102,8 @@ class ExecutionService:
     def _beat(self) -> None:
         self._heartbeat = None
         if any(
-            one.running and one.id != MAIN_EXECUTION and not one.background for one in self._sessions.all()
+            one.running and one.id != MAIN_EXECUTION and not one.background
+            for one in reversed(self._sessions.all())  # the last ones are the likeliest to run
         ):
             self._activity()
             self._heartbeat = asyncio.get_running_loop().call_later(_HEARTBEAT_S, self._beat)
@@ -129,22 +129,19 @@ class ExecutionService:
         self, stream: Stream[Any, Any], execution: Execution, offsets: tuple[int, int], ticket: bytes
     ) -> None:
         """Send both outputs from these offsets on, then the end."""
-        readers = [output.attach(offset) for output, offset in zip(execution.outputs, offsets, strict=True)]
-        async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(execution.client())
-            outlet = Outlet(stream, lambda: self._lanes.find(ticket), execution.ending)
-            stack.callback(outlet.close)
-            tasks = [
-                asyncio.create_task(outlet.forward(number, reader)) for number, reader in enumerate(readers)
-            ]
-            try:
-                await asyncio.gather(*tasks)
-                await outlet.finish()
-            finally:
-                for task in tasks:
-                    task.cancel()
-                for reader in readers:
-                    reader.close()
+        woken = asyncio.Event()
+        readers = [
+            output.attach(offset, woken) for output, offset in zip(execution.outputs, offsets, strict=True)
+        ]
+        outlet = Outlet(stream, lambda: self._lanes.find(ticket), execution.ending, woken)
+        execution.join(woken)
+        try:
+            await outlet.forward(readers)
+        finally:
+            for reader in readers:
+                reader.close()
+            outlet.close()
+            execution.leave(woken)
 
     async def send_input(self, stream: Stream[Any, Any]) -> None:
         execution: Execution | None = None
