@@ -231,11 +231,12 @@ def image_object(image: Image) -> dict[str, Any]:
             "Env": list(config.env),
             "User": config.user,
             "WorkingDir": config.working_dir,
-            "ExposedPorts": list(config.exposed_ports),
-            "Volumes": list(config.volumes),
+            "ExposedPorts": {port: {} for port in config.exposed_ports},
+            "Volumes": {path: {} for path in config.volumes},
             "Labels": dict(config.labels),
             "StopSignal": config.stop_signal,
         },
+        "RootFS": {"Type": "layers", "Layers": [layer.diff_id for layer in image.layers]},
         "Layers": [
             {"Digest": layer.digest, "Size": layer.size_bytes, "MediaType": layer.media_type}
             for layer in image.layers

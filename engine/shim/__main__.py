@@ -10,6 +10,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from engine.shim.lean import do_without_tls
 from engine.shim.usual import start_usual_machine, take_over
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def main() -> int:
     os.set_inheritable(int(sys.argv[1]), False)  # a machine that has it would keep its end from being seen
     usual = _find_usual(sys.argv[2:])  # before anything else is loaded
     gc.disable()  # until everything is loaded, which stays
+    do_without_tls()
     import asyncio
 
     lifeline = socket.socket(fileno=int(sys.argv[1]))

@@ -91,6 +91,7 @@ async def _build(
             remove_tree(target)
             (scratch / "share").rmdir()
             remove_tree(scratch / "sockets")
+            target.parent.mkdir(mode=0o700, exist_ok=True)  # who wanted room may have removed all of them
             scratch.rename(target)
             break
     progress(Progress(stage="template", item=shape.key, done=ATTEMPTS, total=ATTEMPTS))
@@ -133,8 +134,9 @@ async def _boot_and_save(
         console.cancel()
         await machine.kill(leftovers=[scratch])
     take_back(scratch, memory, state)
-    memory.chmod(0o400)
-    state.chmod(0o400)
+    for file in (memory, state):
+        file.chmod(0o400)
+        await asyncio.to_thread(_sync, file)
     document = {
         "key": shape.key,
         "guest_digest": shape.guest_digest,
@@ -142,6 +144,15 @@ async def _boot_and_save(
         "memory_bytes": memory.stat().st_size,
     }
     write_atomic(scratch / "template.json", json.dumps(document).encode())
+
+
+def _sync(file: Path) -> None:
+    """A template that has its name is on the disk: after a power cut a file of the right size could be empty."""
+    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 async def _wait_ready(machine: Machine, *, timeout_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -205,6 +206,8 @@ def test_gc_and_df_know_what_nothing_needs(tmp_path: Path, alpine: str) -> None:
     stray = boxlite.home / "boxes" / "0rphan0rphan"  # nobody holds its lock
     stray.mkdir()
     assert boxlite.out("ls", "-a", "--format", "{{.Names}}") == "one" and not stray.exists()
+    shutil.rmtree(boxlite.home / "templates")  # as somebody does who wants room
+    assert boxlite.out("run", "--rm", alpine, "echo", "built anew") == "built anew"
 
 
 def test_inspect_of_latest_size_and_image(boxlite: Boxlite, alpine: str) -> None:
