@@ -155,7 +155,12 @@ class FileOptions:
         ),
     ] = field(default_factory=list)
     tmpfs: Annotated[
-        list[str], text("--tmpfs", metavar="PATH[:size=SIZE]", help="Directory in memory; repeatable.")
+        list[str],
+        text(
+            "--tmpfs",
+            metavar="PATH[:OPTION,…]",
+            help="Directory in memory: size=, mode=, ro, exec; repeatable.",
+        ),
     ] = field(default_factory=list)
     read_only: Annotated[bool, flag("--read-only", help="Make the box's own files read-only.")] = False
 

@@ -73,7 +73,7 @@ def _config(record: BoxRecord) -> dict[str, Any]:
         "Env": [f"{key}={value}" for key, value in spec.env],
         "WorkingDir": spec.working_dir,
         "User": spec.user,
-        "Hostname": spec.hostname,
+        "Hostname": spec.hostname or record.id,
         "Tty": spec.tty,
         "OpenStdin": spec.stdin_open,
         "Labels": dict(spec.labels),

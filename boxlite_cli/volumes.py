@@ -22,7 +22,8 @@ _OPTION_WORDS = {
     "ro", "rw", "z", "Z", "U", "cached", "consistent", "delegated", "idmap", "nocopy",
     "private", "rprivate", "rshared", "rslave", "shared", "slave",
 }  # fmt: skip
-_TMPFS_FLAGS = {"rw", "noexec", "exec", "nosuid", "suid", "nodev", "dev", "noatime", "sync", "async"}
+_TMPFS_FLAGS = {"rw", "nosuid", "nodev", "noatime", "relatime", "sync", "async"}
+"""Of a tmpfs in a box anyway, or without a meaning there."""
 
 
 def is_host_path(source: str) -> bool:
@@ -140,10 +141,11 @@ _MOUNT_KEYS = {
 
 
 def parse_tmpfs(text: str) -> VolumeSpec:
-    """One `--tmpfs` word: `BOX_PATH[:size=64m,mode=1777,ro]`."""
+    """One `--tmpfs` word: `BOX_PATH[:size=64m,mode=1777,ro,exec]`. As in Docker, no program can be started from it unless
+    `exec` is said."""
     target, _, words = text.partition(":")
     size = mode = None
-    read_only = False
+    read_only = executes = False
     for word in filter(None, words.split(",")):
         key, equals, value = word.partition("=")
         if key == "size" and equals:
@@ -152,12 +154,16 @@ def parse_tmpfs(text: str) -> VolumeSpec:
             mode = value
         elif word == "ro":
             read_only = True
+        elif word in ("exec", "noexec"):
+            executes = word == "exec"
         elif word not in _TMPFS_FLAGS:
             raise InvalidArgumentError(f"tmpfs {text!r}: unknown option {word!r}")
-    return _tmpfs(target, size, mode, read_only=read_only)
+    return _tmpfs(target, size, mode, read_only=read_only, executes=executes)
 
 
-def _tmpfs(target: str, size: str | None, mode: str | None, *, read_only: bool) -> VolumeSpec:
+def _tmpfs(
+    target: str, size: str | None, mode: str | None, *, read_only: bool, executes: bool = False
+) -> VolumeSpec:
     try:
         mode_bits = int(mode, 8) if mode is not None else None
     except ValueError:
@@ -168,4 +174,5 @@ def _tmpfs(target: str, size: str | None, mode: str | None, *, read_only: bool) 
         read_only=read_only,
         tmpfs_size_bytes=parse_size(size) if size is not None else None,
         tmpfs_mode=mode_bits,
+        tmpfs_exec=executes,
     )

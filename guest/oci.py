@@ -61,12 +61,13 @@ class BindMount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TmpfsMount:
-    """`size_bytes` 0: half the machine's memory; `mode` 0: 1777."""
+    """`size_bytes` 0: half the machine's memory; `mode` 0: 1777. `executes`: programs may be started from it."""
 
     target: str
     size_bytes: int = 0
     mode: int = 0
     read_only: bool = False
+    executes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +169,7 @@ def _mount(mount: BindMount | TmpfsMount) -> dict[str, Any]:
     if isinstance(mount, BindMount):
         return _entry(mount.target, "bind", mount.source, "rbind", "rprivate", access)
     options = [f"mode={mount.mode or 0o1777:o}", "nosuid", "nodev", access]
+    options += [] if mount.executes else ["noexec"]
     if mount.size_bytes:
         options.append(f"size={mount.size_bytes}")
     return _entry(mount.target, "tmpfs", "tmpfs", *options)

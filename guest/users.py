@@ -28,11 +28,14 @@ class _Account:
 
 
 def find_user(spec: str, *, passwd: bytes, group: bytes) -> User:
-    """Resolve `name|uid[:group|gid]` (empty: root) as Docker does. Raises GuestError naming what is unknown.
+    """Resolve `[name|uid][:group|gid]` (empty: root) as Docker does. Raises GuestError naming what is unknown.
 
-    A number need not be in the files; its group is then 0. Supplementary groups count only when no group is asked for.
+    A number need not be in the files; its group is then 0. Further groups count only when no group is asked for. The group
+    is always among the supplementary ones too: what a file's mode keeps from its members stays kept from a program that takes
+    on another group (CVE-2022-36109).
     """
-    wanted, _, wanted_group = (spec or "0").partition(":")
+    wanted, _, wanted_group = spec.partition(":")
+    wanted = wanted or "0"
     accounts = _accounts(passwd)
     account = next((one for one in accounts if one.name == wanted), None)
     uid = _number(wanted)
@@ -49,11 +52,12 @@ def find_user(spec: str, *, passwd: bytes, group: bytes) -> User:
     groups = _groups(group)
     home = account.home if account else ""
     if wanted_group:
-        return User(uid=uid or 0, gid=_find_group(wanted_group, groups), home=home)
+        gid = _find_group(wanted_group, groups)
+        return User(uid=uid or 0, gid=gid, groups=(gid,), home=home)
     gid = account.gid if account else 0
     name = account.name if account else None
-    extra = tuple(dict.fromkeys(number for _, number, members in groups if name in members and number != gid))
-    return User(uid=uid or 0, gid=gid, groups=extra, home=home)
+    extra = (number for _, number, members in groups if name in members)
+    return User(uid=uid or 0, gid=gid, groups=tuple(dict.fromkeys((gid, *extra))), home=home)
 
 
 def _find_group(wanted: str, groups: list[tuple[str, int, tuple[str, ...]]]) -> int:

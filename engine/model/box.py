@@ -72,7 +72,7 @@ class RestartKind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec:
     """One mount: `source` is an absolute host path, a volume's name or id, or None (anonymous, tmpfs). `no_copy`: an empty
-    volume stays empty, whatever the image has at `target`."""
+    volume stays empty, whatever the image has at `target`. `tmpfs_exec`: programs may be started from the tmpfs."""
 
     kind: VolumeKind
     target: str
@@ -80,6 +80,7 @@ class VolumeSpec:
     read_only: bool = False
     tmpfs_size_bytes: int | None = None
     tmpfs_mode: int | None = None
+    tmpfs_exec: bool = False
     no_copy: bool = False
 
     def __post_init__(self) -> None:

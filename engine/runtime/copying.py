@@ -14,9 +14,9 @@ import os
 import posixpath
 import stat
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from engine.errors import (
     BoxliteError,
@@ -25,10 +25,12 @@ from engine.errors import (
     NotFoundError,
     ReadOnlyError,
     ResourceExhaustedError,
+    RpcTransportError,
+    StoppedError,
 )
 from engine.events import EventKind
 from engine.fsutil import storage_error
-from engine.model import BoxRecord
+from engine.model import BoxRecord, BoxStatus
 from engine.portal.files import CHUNK_BYTES, BoxFile, download, stat_file, upload
 from engine.portal.session import GuestSession
 from engine.progress import Progress
@@ -47,11 +49,13 @@ from engine.runtime.packing import pack
 from engine.runtime.records import get_box
 from engine.runtime.resting import files_of_box
 from engine.runtime.running import session_with
+from engine.runtime.stopping import wait_inactive
 from engine.runtime.unpacking import Unpacker
 from engine.stdio import read_chunks, write_all
 from guest.wire import portal_pb2 as wire
 
 REPORT_INTERVAL_S = 0.2
+ENDING_PATIENCE_S = 3.0
 _HINTS: dict[type[BoxliteError], str] = {
     ReadOnlyError: "copy to another directory, or mount this one for writing (without :ro)",
     ResourceExhaustedError: "free space in the box, or create it with a larger disk",
@@ -63,6 +67,12 @@ WIRE_NAME = "box"
 
 async def copy_in(context: Context, ref: str, source_path: str, box_path: str, options: CopyOptions) -> None:
     """Copy a file or directory of the host into a box. Raises NotFoundError when it is not there."""
+    await _outliving(
+        context, (ref,), lambda: _copy_in(context, ref, source_path, box_path, options), options=options
+    )
+
+
+async def _copy_in(context: Context, ref: str, source_path: str, box_path: str, options: CopyOptions) -> None:
     source = await asyncio.to_thread(_host_source, source_path, options)
     path = os.path.realpath(source_path) if _follows(source_path, options) else source_path
     async with _files(context, ref) as (record, session):
@@ -92,6 +102,12 @@ async def copy_in(context: Context, ref: str, source_path: str, box_path: str, o
 
 async def copy_out(context: Context, ref: str, box_path: str, target: str, options: CopyOptions) -> None:
     """Copy a file or directory of a box to the host. Raises NotFoundError when it is not there."""
+    await _outliving(
+        context, (ref,), lambda: _copy_out(context, ref, box_path, target, options), options=options
+    )
+
+
+async def _copy_out(context: Context, ref: str, box_path: str, target: str, options: CopyOptions) -> None:
     async with _files(context, ref) as (record, session):
         found, source = await _box_source(session, box_path, options)
         place = choose_destination(source, target, await asyncio.to_thread(_host_kind, target))
@@ -125,6 +141,17 @@ async def copy_between(
     context: Context, from_ref: str, from_path: str, to_ref: str, to_path: str, options: CopyOptions
 ) -> None:
     """Copy from one box to another, or within one; the stream passes through this process, not through its disk."""
+    await _outliving(
+        context,
+        (from_ref, to_ref),
+        lambda: _copy_between(context, from_ref, from_path, to_ref, to_path, options),
+        options=options,
+    )
+
+
+async def _copy_between(
+    context: Context, from_ref: str, from_path: str, to_ref: str, to_path: str, options: CopyOptions
+) -> None:
     async with contextlib.AsyncExitStack() as stack:
         record, session = await stack.enter_async_context(_files(context, from_ref))
         other = await get_box(context, to_ref)
@@ -153,17 +180,71 @@ async def copy_tar_out(
     context: Context, ref: str, box_path: str, sink: IO[bytes], options: CopyOptions
 ) -> None:
     """Write a file or directory of a box to `sink` as a tar archive. Raises BrokenPipeError when nobody reads it."""
+    written = False
+
+    def note_written() -> None:
+        nonlocal written
+        written = True
+
+    await _outliving(
+        context,
+        (ref,),
+        lambda: _copy_tar_out(context, ref, box_path, sink, options, note_written),
+        options=options,
+        may_repeat=lambda: not written,
+    )
+
+
+async def _copy_tar_out(
+    context: Context,
+    ref: str,
+    box_path: str,
+    sink: IO[bytes],
+    options: CopyOptions,
+    on_written: Callable[[], None],
+) -> None:
     async with _files(context, ref) as (_, session):
         found, source = await _box_source(session, box_path, options)
         name = os.fsencode(source.name) or b"."
         sink.flush()
         fd = _descriptor(sink)
         async for chunk in download(session, found.resolved, name=name, follow_link=False):
+            on_written()
             if fd is None:
                 await asyncio.to_thread(sink.write, chunk)
             else:
                 await write_all(fd, chunk)
         await asyncio.to_thread(sink.flush)
+
+
+async def _outliving(
+    context: Context,
+    refs: Sequence[str],
+    copy: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    options: CopyOptions,
+    may_repeat: Callable[[], bool] = lambda: True,
+) -> None:
+    """Copy, and if one of the boxes came to its end meanwhile, copy once more from the beginning: a copy needs no command that
+    runs. Not where what the first one left behind would be in the way of the second."""
+    before = [await get_box(context, ref) for ref in refs]
+    try:
+        await copy()
+    except (RpcTransportError, StoppedError):
+        if not options.overwrite or not may_repeat() or not await _has_one_ended(context, before):
+            raise
+        await copy()
+
+
+async def _has_one_ended(context: Context, before: Sequence[BoxRecord]) -> bool:
+    """Has one of those that ran come to its end? It may still be writing its disk back."""
+    for record in before:
+        if record.status.is_active:
+            with contextlib.suppress(NotFoundError, TimeoutError):
+                async with asyncio.timeout(ENDING_PATIENCE_S):
+                    if (await wait_inactive(context, record)).status is BoxStatus.STOPPED:
+                        return True
+    return False
 
 
 @contextlib.asynccontextmanager

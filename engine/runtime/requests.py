@@ -58,15 +58,9 @@ def guest_init_request(
         entropy=secrets.token_bytes(ENTROPY_BYTES),
         realtime_ns=time.time_ns(),
         ephemeral=ephemeral,
-        hosts=[
-            wire.Host(address="127.0.0.1", names=["localhost"]),
-            wire.Host(address="::1", names=["localhost", "ip6-localhost", "ip6-loopback"]),
-        ],
         dns_search=spec.network.dns_search,
     )
-    if spec.network.mode is NetworkMode.DISABLED:
-        request.hosts.add(address="127.0.1.1", names=[hostname])
-    else:
+    if spec.network.mode is not NetworkMode.DISABLED:
         request.network.CopyFrom(
             wire.Network(
                 mac=mac_of(record.id),
@@ -83,7 +77,6 @@ def guest_init_request(
             request.hosts.add(address=BOX_ADDRESS6, names=[hostname])
             if not is_restricted(spec) and any(":" in port.host_ip for port in spec.ports):
                 request.network.link_address6 = f"{LINK_ADDRESS6}/{BOX_PREFIX_LENGTH6}"
-        request.hosts.add(address=BOX_ADDRESS, names=[hostname])
         if spec.network.host_access:
             request.hosts.add(address=HOST_ADDRESS, names=[HOST_ALIAS])
         own = DNS_ADDRESS6 if name_server is not None and ":" in name_server else DNS_ADDRESS

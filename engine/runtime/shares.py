@@ -70,6 +70,7 @@ def mounts_of(volumes: Sequence[VolumeSpec], shares: Sequence[Share]) -> list[wi
                     target=volume.target,
                     tmpfs_size_bytes=volume.tmpfs_size_bytes or 0,
                     tmpfs_mode=volume.tmpfs_mode or 0,
+                    tmpfs_exec=volume.tmpfs_exec,
                     read_only=volume.read_only,
                 )
             )

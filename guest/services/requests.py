@@ -56,6 +56,7 @@ def _tmpfs(mount: pb.Mount) -> TmpfsMount:
         target=mount.target,
         size_bytes=mount.tmpfs_size_bytes,
         mode=mount.tmpfs_mode,
+        executes=mount.tmpfs_exec,
         read_only=mount.read_only,
     )
 

@@ -408,7 +408,7 @@ class MetricsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Mount(_message.Message):
-    __slots__ = ["fill", "is_file", "kind", "read_only", "share_path", "target", "tmpfs_mode", "tmpfs_size_bytes"]
+    __slots__ = ["fill", "is_file", "kind", "read_only", "share_path", "target", "tmpfs_exec", "tmpfs_mode", "tmpfs_size_bytes"]
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
     FILL_FIELD_NUMBER: _ClassVar[int]
@@ -419,6 +419,7 @@ class Mount(_message.Message):
     SHARE_PATH_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     TMPFS: Mount.Kind
+    TMPFS_EXEC_FIELD_NUMBER: _ClassVar[int]
     TMPFS_MODE_FIELD_NUMBER: _ClassVar[int]
     TMPFS_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     fill: bool
@@ -427,9 +428,10 @@ class Mount(_message.Message):
     read_only: bool
     share_path: str
     target: str
+    tmpfs_exec: bool
     tmpfs_mode: int
     tmpfs_size_bytes: int
-    def __init__(self, kind: _Optional[_Union[Mount.Kind, str]] = ..., target: _Optional[str] = ..., share_path: _Optional[str] = ..., read_only: bool = ..., tmpfs_size_bytes: _Optional[int] = ..., tmpfs_mode: _Optional[int] = ..., is_file: bool = ..., fill: bool = ...) -> None: ...
+    def __init__(self, kind: _Optional[_Union[Mount.Kind, str]] = ..., target: _Optional[str] = ..., share_path: _Optional[str] = ..., read_only: bool = ..., tmpfs_size_bytes: _Optional[int] = ..., tmpfs_mode: _Optional[int] = ..., tmpfs_exec: bool = ..., is_file: bool = ..., fill: bool = ...) -> None: ...
 
 class Network(_message.Message):
     __slots__ = ["address", "address6", "announce", "gateway", "gateway6", "link_address6", "mac", "mtu", "name_server", "redirect"]

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,26 @@ def test_cp_between_boxes_passes_the_host_by(boxlite: Boxlite, box: str, alpine:
     boxlite("cp", "other:/made/dir/f", "web:/srv/again", check=True)
     boxlite("cp", "web:/srv/again", "web:/srv/third", check=True)
     assert sh(boxlite, "cat /srv/again /srv/third") == "one\none"
+
+
+def test_box_that_ends_under_a_copy_is_copied_from_and_to_all_the_same(
+    boxlite: Boxlite, alpine: str, tmp_path: Path
+) -> None:
+    """Whether the copy meets the command, its end, or the machine's."""
+    boxlite(
+        "create", "--name", "brief", alpine, "sh", "-c", "echo again >> /root/runs; sleep 0.1", check=True
+    )
+    copies = [
+        ("brief:/root/runs", str(tmp_path)),
+        (str(Path(__file__)), "brief:/root/file"),
+        ("brief:/etc/apk", "-"),
+        ("brief:/etc/apk", "brief:/root/"),
+    ]
+    for number, (source, target) in enumerate(copies * 2):
+        boxlite("start", "brief", check=True)
+        time.sleep(0.05 * number)
+        boxlite("cp", source, target, check=True)
+    boxlite("cp", "brief:/root/.", str(tmp_path / "all"), check=True)
+    assert (tmp_path / "all" / "runs").read_text() == "again\n" * 2 * len(copies)
+    assert (tmp_path / "all" / "file").read_bytes() == Path(__file__).read_bytes()
+    assert (tmp_path / "all" / "apk").is_dir()

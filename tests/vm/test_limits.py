@@ -96,6 +96,26 @@ def test_read_only_leaves_only_mounts_writable(boxlite: Boxlite, alpine: str) ->
     assert "Read-only file system" in out and out.endswith("yes")
 
 
+def test_programs_start_from_a_tmpfs_only_where_that_was_said(boxlite: Boxlite, alpine: str) -> None:
+    script = "for d in /plain /said; do cp /bin/busybox $d; $d/busybox echo from $d 2>&1; done"
+    mounts = ("--tmpfs", "/plain:rw,noexec,nosuid,size=8m", "--tmpfs", "/said:exec")
+    first, second = boxlite.out("run", "--rm", *mounts, alpine, "sh", "-c", script).splitlines()
+    assert first.endswith("Permission denied") and second == "from /said"
+
+
+def test_user_has_the_groups_that_docker_gives(boxlite: Boxlite, alpine: str) -> None:
+    boxlite("run", "-d", "--name", "who", alpine, "sleep", "600", check=True)
+    groups = {
+        user: boxlite.out("exec", "-u", user, "who", "id", "-G")
+        for user in ("nobody", "1234:5678", ":5", "1:0")
+    }
+    assert groups == {"nobody": "65534", "1234:5678": "5678", ":5": "5", "1:0": "0"}
+    status = boxlite.out("exec", "-u", "1234:5678", "who", "grep", "Groups", "/proc/self/status")
+    assert status.split() == ["Groups:", "5678"]
+    named = boxlite.out("exec", "who", "cat", "/etc/hosts").splitlines()
+    assert len(named) == len(set(named))
+
+
 def test_every_limit_is_the_same_after_stop_and_start(boxlite: Boxlite, alpine: str) -> None:
     boxlite("run", "-d", "--name", "kept", "--cpus", "2", "--memory", "256m", "--disk-size", "2g", "--pids-limit", "77",
             "--ulimit", "nofile=123:456", "--shm-size", "8m", "--tmpfs", "/scratch:size=4m", "--read-only",

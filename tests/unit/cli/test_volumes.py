@@ -109,6 +109,10 @@ def test_tmpfs_forms() -> None:
     tmpfs = parse_tmpfs("/run:size=1g,mode=755,noexec,ro")
     assert (tmpfs.tmpfs_size_bytes, tmpfs.tmpfs_mode, tmpfs.read_only) == (1024**3, 0o755, True)
     assert parse_tmpfs("/run").tmpfs_size_bytes is None
-    for wrong in ("run", "/run:size", "/run:mode=9", "/run:what"):
+    executes = [
+        parse_tmpfs(text).tmpfs_exec for text in ("/run", "/run:exec", "/run:exec,noexec", "/run:rw,exec")
+    ]
+    assert executes == [False, True, False, True]
+    for wrong in ("run", "/run:size", "/run:mode=9", "/run:what", "/run:suid", "/run:dev"):
         with pytest.raises(InvalidArgumentError):
             parse_tmpfs(wrong)
