@@ -5,14 +5,18 @@ Documentation: bpf(2), Documentation/bpf/standardization/instruction-set.rst.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
 import socket
 import struct
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 LOG_BYTES = 65536
+_JIT = Path("/proc/sys/net/core/bpf_jit_enable")
 _NUMBERS = {"x86_64": 321, "aarch64": 280}
 _MAP_CREATE, _PROG_LOAD, _LINK_CREATE = 0, 5, 28
 _MAP_TYPE_ARRAY, _MAPPED = 2, 1 << 10
@@ -77,13 +81,30 @@ def load(program: bytes, kind: int, attachment: int) -> int:
         )  # fmt: skip
 
     try:
-        return bpf(_PROG_LOAD, attributes(0))
+        with _translated():
+            return bpf(_PROG_LOAD, attributes(0))
     except OSError:
         try:
             return bpf(_PROG_LOAD, attributes(1))
         except OSError as error:
             said = log.value.decode(errors="replace").strip().splitlines()
             raise OSError(error.errno, f"loading a program: {said[-1:]}") from error
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Have the kernel make machine code of what is loaded meanwhile, also in a machine where it does not otherwise: programs of
+    ours run for each frame, or each connection."""
+    try:
+        before = _JIT.read_text()
+        _JIT.write_text("1")
+    except OSError:  # a kernel that always does, or never
+        yield
+        return
+    try:
+        yield
+    finally:
+        _JIT.write_text(before)
 
 
 def make_array(slots: int, slot_bytes: int, *, mapped: bool = False) -> int:

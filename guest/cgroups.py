@@ -26,6 +26,7 @@ EXECUTIONS_PIDS = 64
 """Processes that the main command cannot take, where nobody has said how many the box may have."""
 _MAIN = "main"
 _GROUPS_KEPT = 16
+_EVENTS_BYTES = 1024
 _CONTROLLERS = ("cpu", "io", "memory", "pids")
 
 
@@ -35,9 +36,19 @@ class Cgroup:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.was_killed = False
+        self.directory_fd: int | None = None
+        self._events_fd = -1
 
     def create(self) -> Cgroup:
         self.path.mkdir(exist_ok=True)
+        return self
+
+    def keep_open(self) -> Cgroup:
+        """Keep the descriptors that each use of it would open: of its directory, and of the file that tells whether it is
+        populated. `remove` closes them."""
+        self.directory_fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with contextlib.suppress(FileNotFoundError):
+            self._events_fd = os.open("cgroup.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.directory_fd)
         return self
 
     def child(self, name: str) -> Cgroup:
@@ -63,6 +74,8 @@ class Cgroup:
 
     @property
     def populated(self) -> bool:
+        if self._events_fd >= 0:
+            return b"populated 1" in os.pread(self._events_fd, _EVENTS_BYTES, 0)
         return self.read_fields("cgroup.events").get("populated", 0) != 0
 
     def read_fields(self, knob: str) -> dict[str, int]:
@@ -82,8 +95,31 @@ class Cgroup:
         return int(text) if text.isdigit() else 0
 
     def remove(self) -> None:
+        for fd in (self.directory_fd, self._events_fd):
+            if fd is not None and fd >= 0:
+                os.close(fd)
+        self.directory_fd, self._events_fd = None, -1
         with contextlib.suppress(OSError):
             self.path.rmdir()
+
+
+class Counter:
+    """One number of a flat-keyed file of a group, read often: the file stays open. 0 while it is not there."""
+
+    def __init__(self, cgroup: Cgroup, knob: str, name: str) -> None:
+        self._name = name.encode() + b" "
+        try:
+            self._fd = os.open(cgroup.path / knob, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._fd = -1
+
+    def read(self) -> int:
+        if self._fd < 0:
+            return 0
+        for line in os.pread(self._fd, _EVENTS_BYTES, 0).splitlines():
+            if line.startswith(self._name):
+                return int(line[len(self._name) :])
+        return 0
 
 
 class CgroupPool:
@@ -101,7 +137,7 @@ class CgroupPool:
         if self._free:
             return self._free.pop()
         self._count += 1
-        return self._parent.child(f"exec-{self._count}").create()
+        return self._parent.child(f"exec-{self._count}").create().keep_open()
 
     def give_back(self, cgroup: Cgroup) -> bool:
         """Nobody needs it any more; False when something still runs in it. It is then taken back some time later."""

@@ -260,9 +260,11 @@ class Container:
 
     async def _until_running(self) -> None:
         try:
-            await asyncio.wait_for(asyncio.shield(self._running), 10.0)
+            if not self._running.done():
+                await asyncio.wait_for(asyncio.shield(self._running), 10.0)
         except TimeoutError:
             raise GuestError("invalid_state", "the box's main command does not run") from None
+        self._running.result()
         if not self.main.running:
             raise GuestError("stopped", "the box's main command has ended")
 

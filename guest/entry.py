@@ -22,7 +22,7 @@ from guest.entry_program import REPORT, Call, Pointer, build_entry_program
 from guest.oci import DEFAULT_PATH, ProcessSpec
 from guest.pipes import Pipes
 from guest.reaper import Reaper
-from guest.rootfs import is_executable_in_root
+from guest.rootfs import find_executable_in_root
 
 MACHINES = ("x86_64",)
 ITSELF = "/proc/self/exe"
@@ -63,9 +63,9 @@ class Entry:
 
     def __init__(self, reaper: Reaper, init_pid: int, *, seccomp_filter: bytes) -> None:
         self._reaper = reaper
-        self._init_pid = init_pid
         self._filter = seccomp_filter
         self._init_fd = os.pidfd_open(init_pid)
+        self._root_fd = os.open(f"/proc/{init_pid}/root", os.O_PATH | os.O_DIRECTORY)
         self._reports_fd, self._report_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._reports: dict[int, tuple[int, bool]] = {}
         self._programs: OrderedDict[tuple[object, ...], int] = OrderedDict()
@@ -81,6 +81,7 @@ class Entry:
         pid, status = self._reaper.spawn(
             (f"/proc/self/fd/{program}", path, *spec.argv), env=spec.env, cgroup=cgroup,
             stdin=pipes.stdin, stdout=pipes.stdout, stderr=pipes.stderr, keep=(self._init_fd, self._report_fd),
+            ends_soon=True,
         )  # fmt: skip
         if await status != 0:
             return None
@@ -93,15 +94,8 @@ class Entry:
         if "/" in name:
             return name
         value = next((entry[5:] for entry in spec.env if entry.startswith("PATH=")), DEFAULT_PATH)
-        root_fd = os.open(f"/proc/{self._init_pid}/root", os.O_PATH | os.O_DIRECTORY)
-        try:
-            for folder in value.split(":"):
-                path = f"{folder}/{name}"
-                if folder.startswith("/") and is_executable_in_root(root_fd, path):
-                    return path
-        finally:
-            os.close(root_fd)
-        return None
+        folders = [folder for folder in value.split(":") if folder.startswith("/")]
+        return find_executable_in_root(self._root_fd, [f"{folder}/{name}" for folder in folders])
 
     def _reported(self, pid: int) -> int | None:
         """What the program with this id, which has ended well, wrote: perhaps read with another's already."""

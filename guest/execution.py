@@ -9,7 +9,7 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from guest.cgroups import Cgroup
@@ -65,7 +65,7 @@ class Execution:
         self.outputs = (OutputStream(held=held), OutputStream(held=held))
         self.pid = 0
         self.started_ns = 0
-        self._attached = 0
+        self._clients: set[asyncio.Event] = set()
         self._nobody_attached = asyncio.Event()
         self._nobody_attached.set()
         self.ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
@@ -73,6 +73,8 @@ class Execution:
         self.killed = False
         """Also one that is only being started: its process may not be in the cgroup yet."""
         self._on_output = on_output
+        self.on_streams_ended: Callable[[], None] | None = None
+        """Called once, when its pipes have ended."""
         self._sources: dict[int, OutputSource] = {}
         self._stdin: int | None = None
         self._stdin_closed = False
@@ -89,19 +91,17 @@ class Execution:
     @property
     def attached(self) -> int:
         """How many clients read the output now."""
-        return self._attached
+        return len(self._clients)
 
-    @contextlib.contextmanager
-    def client(self) -> Iterator[None]:
-        """Count a client for as long as it reads."""
-        self._attached += 1
+    def join(self, woken: asyncio.Event) -> None:
+        """Count a client until it leaves; `woken` is set when the command has ended."""
+        self._clients.add(woken)
         self._nobody_attached.clear()
-        try:
-            yield
-        finally:
-            self._attached -= 1
-            if not self._attached:
-                self._nobody_attached.set()
+
+    def leave(self, woken: asyncio.Event) -> None:
+        self._clients.discard(woken)
+        if not self._clients:
+            self._nobody_attached.set()
 
     @property
     def duration_ms(self) -> int:
@@ -130,8 +130,16 @@ class Execution:
 
     def _read_from(self, stream: int, fd: int) -> None:
         self._sources[stream] = OutputSource(
-            self.outputs[stream], fd, lambda data: self._deliver(stream, data)
+            self.outputs[stream], fd, lambda data: self._deliver(stream, data), self._stream_ended
         )
+
+    def _stream_ended(self) -> None:
+        """Streams mostly end because the command does: what comes with it is looked for at once. Each turn of the loop costs."""
+        for source in self._sources.values():
+            source.look()
+        if self.on_streams_ended is not None and all(source.done for source in self._sources.values()):
+            look, self.on_streams_ended = self.on_streams_ended, None
+            look()
 
     def _deliver(self, stream: int, data: bytes) -> bool:
         return self._on_output is None or self._on_output(stream + 1, data)
@@ -229,6 +237,8 @@ class Execution:
             return
         self._ended_at = time.monotonic()
         self.ending.set_result(ending)
+        for woken in self._clients:
+            woken.set()
         self._drop_stdin()
         if any(not source.done for source in self._sources.values()):
             asyncio.get_running_loop().call_later(DRAIN_S, self.finish_streams)

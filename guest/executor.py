@@ -7,7 +7,7 @@ import os
 import signal
 from dataclasses import replace
 
-from guest.cgroups import Cgroup, CgroupPool
+from guest.cgroups import Cgroup, CgroupPool, Counter
 from guest.crun import Crun
 from guest.entry import Entry
 from guest.errors import GuestError, from_os_error
@@ -38,7 +38,7 @@ class Executor:
         self._reaper = reaper
         self._crun = crun
         self._sessions = sessions
-        self._cgroup = cgroup
+        self._oom_kills = Counter(cgroup, "memory.events", "oom_kill")
         self._groups = CgroupPool(cgroup)
         self._container = container
         self._main_pid = main_pid
@@ -53,7 +53,7 @@ class Executor:
         )  # fmt: skip
         if not request.is_rehearsal:
             self._sessions.add(execution)
-        oom_kills = self._oom_kills()
+        oom_kills = self._oom_kills.read()
         try:
             pid = await self._run(self._process(request), execution, only_by_entry=request.is_rehearsal)
         except (GuestError, OSError) as error:
@@ -64,7 +64,7 @@ class Executor:
         execution.started(pid)
         self._watch(execution, request.timeout_s, oom_kills)
         if execution.killed:
-            cgroup.kill()
+            execution.signal(signal.SIGKILL, everyone=True)
         return execution
 
     async def _run(self, process: ProcessSpec, execution: Execution, *, only_by_entry: bool) -> int:
@@ -89,25 +89,23 @@ class Executor:
             execution.timed_out = True
             execution.cgroup.kill()
 
-        def ended(status: asyncio.Future[int]) -> None:
+        def ended(status: int) -> None:
             if timer is not None:
                 timer.cancel()
-            _, signum = exit_code_and_signal(status.result())
-            oom_killed = signum == signal.SIGKILL and self._oom_kills() > oom_kills
-            execution.ended_with(status.result(), oom_killed=oom_killed)
+            _, signum = exit_code_and_signal(status)
+            oom_killed = signum == signal.SIGKILL and self._oom_kills.read() > oom_kills
+            execution.ended_with(status, oom_killed=oom_killed)
             self._part(execution)
 
         if timeout_s > 0:
             timer = asyncio.get_running_loop().call_later(timeout_s, time_is_up)
-        self._reaper.watch(execution.pid).add_done_callback(ended)
+        execution.on_streams_ended = self._reaper.reap
+        self._reaper.when_ended(execution.pid, ended)
 
     def _part(self, execution: Execution) -> None:
         """Its cgroup is empty and free for others, or holds what it left running."""
         if self._groups.give_back(execution.cgroup):
             execution.part_from_cgroup()
-
-    def _oom_kills(self) -> int:
-        return self._cgroup.read_fields("memory.events").get("oom_kill", 0)
 
     def _process(self, request: ExecutionRequest) -> ProcessSpec:
         container = self._container

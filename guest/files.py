@@ -185,7 +185,7 @@ def _run_child(
     try:
         signal.signal(signal.SIGTERM, _give_up)
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
         gc.disable()
         try:
             enter_mount_namespace(view_pid)

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import struct
 import termios
 from collections.abc import Callable
@@ -56,8 +57,11 @@ class Pipes:
 class OutputSource:
     """Moves bytes from a pipe or terminal into an OutputStream, at the speed of its readers."""
 
-    def __init__(self, output: OutputStream, fd: int, deliver: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, output: OutputStream, fd: int, deliver: Callable[[bytes], bool], on_end: Callable[[], None]
+    ) -> None:
         os.set_blocking(fd, False)
+        self._on_end = on_end
         self._output = output
         self._fd = fd
         self._deliver = deliver
@@ -80,33 +84,54 @@ class OutputSource:
         self._abandoned = True
         self.resume()
 
+    def look(self) -> None:
+        """Read what is there, without having been told that something is."""
+        if self._reading and not self.done:
+            self._readable()
+
     def _readable(self) -> None:
         room = OUTPUT_CHUNK_BYTES if self._abandoned else min(self._output.room(), OUTPUT_CHUNK_BYTES)
         if room == 0:
             self._pause()
             self._output.when_room(self.resume)
             return
-        try:
-            data = os.read(self._fd, room)
-        except BlockingIOError:
+        data = self._read(room)
+        if data is None:
             return
-        except OSError as error:
-            if error.errno != errno.EIO:  # EIO: the last process has closed the terminal
-                raise
-            data = b""
         if not data:
             self._finish()
         elif not self._abandoned:
             self._output.append(data)
             if not self._deliver(data):
                 self._pause()
-            elif len(data) < _LITTLE_BYTES:
+            elif len(data) < _LITTLE_BYTES and not self._finish_if_ended():
                 self._pause()
                 asyncio.get_running_loop().call_later(_GATHER_S, self.resume)
+
+    def _read(self, wanted: int) -> bytes | None:
+        """At most so many bytes; empty at the end, None while there are none."""
+        try:
+            return os.read(self._fd, wanted)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno != errno.EIO:  # EIO: the last process has closed the terminal
+                raise
+            return b""
+
+    def _finish_if_ended(self) -> bool:
+        """What wrote little has often written all. Nobody has it open any more, and nothing is left in it (poll(2))."""
+        looking = select.poll()
+        looking.register(self._fd, select.POLLIN)
+        if looking.poll(0) != [(self._fd, select.POLLHUP)]:
+            return False
+        self._finish()
+        return True
 
     def _finish(self) -> None:
         self.close()
         self._output.finish()
+        self._on_end()
 
     def close(self) -> None:
         if not self.done:

@@ -14,7 +14,7 @@ import contextlib
 import os
 import select
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -290,11 +290,26 @@ class PortTransport(asyncio.Transport):
     def open(self) -> None:
         """The client is there: send what was written before."""
         unsent, self._unsent = self._unsent, None
-        if unsent:
+        if unsent and not self._closing:
             self._port.write(unsent)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written meanwhile is sent at the end, or when anything else has its turn: its writer may wait for an
+        answer."""
+        if self._unsent is not None or self._closing:
+            yield
+            return
+        self._unsent = bytearray()
+        turn = asyncio.get_running_loop().call_soon(self.open)
+        try:
+            yield
+        finally:
+            turn.cancel()
+            self.open()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._unsent is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
+from collections.abc import Iterable
 
 _OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS = 0x02
@@ -19,6 +20,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_openat2 = _libc["syscall"]  # one of its own, which is told once what it takes
+_openat2.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+_openat2.restype = ctypes.c_long
+_OPEN_ANY = _OpenHow(os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+_ANY_FILE, _ANY_FILE_BYTES = ctypes.addressof(_OPEN_ANY), ctypes.sizeof(_OPEN_ANY)
 
 
 def open_in_root(root_fd: int, path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0) -> int:
@@ -60,15 +68,16 @@ def exists_in_root(root_fd: int, path: str) -> bool:
     return True
 
 
-def is_executable_in_root(root_fd: int, path: str) -> bool:
-    """Is `path` a file that somebody may execute?"""
-    try:
-        fd = open_in_root(root_fd, path, os.O_PATH)
-    except OSError:
-        return False
-    mode = os.fstat(fd).st_mode
-    os.close(fd)
-    return stat.S_ISREG(mode) and mode & 0o111 != 0
+def find_executable_in_root(root_fd: int, paths: Iterable[str]) -> str | None:
+    """The first of `paths` that is a file which somebody may execute."""
+    for path in paths:
+        fd = _openat2(_OPENAT2, root_fd, os.fsencode(path), _ANY_FILE, _ANY_FILE_BYTES)
+        if fd >= 0:
+            mode = os.fstat(fd).st_mode
+            os.close(fd)
+            if stat.S_ISREG(mode) and mode & 0o111:
+                return path
+    return None
 
 
 def make_directories_in_root(root_fd: int, path: str) -> None:

@@ -9,6 +9,7 @@ from guest.errors import GuestError
 from guest.execution import Execution
 
 _ENDED_KEPT = 256
+_FORGOTTEN_TOGETHER = 64
 
 
 @dataclass(slots=True)
@@ -62,6 +63,8 @@ class Sessions:
         return list(self._executions.values())
 
     def _forget_old(self) -> None:
+        if len(self._executions) < _ENDED_KEPT + _FORGOTTEN_TOGETHER:
+            return
         ended = [one for one in self._executions.values() if not one.running and not one.attached]
         for execution in ended[: max(0, len(ended) - _ENDED_KEPT)]:
             del self._executions[execution.id]

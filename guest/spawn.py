@@ -6,11 +6,11 @@ page tables, as fork would, nor needs a shell that moves itself, as a group's fi
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
+import functools
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 _SETSIGDEF, _SETSIGMASK, _SETCGROUP = 0x04, 0x08, 0x100
 _OPAQUE_BYTES = 1024
@@ -34,10 +34,8 @@ def spawn_in_cgroup(
     """Start `argv` (an absolute path first) with `env` (KEY=VALUE) and return its id; a stream that is None is /dev/null, the
     descriptors to `keep` keep their numbers. Raises OSError."""
     actions = ctypes.create_string_buffer(_OPAQUE_BYTES)
-    attributes = ctypes.create_string_buffer(_OPAQUE_BYTES)
-    signals = ctypes.create_string_buffer(_OPAQUE_BYTES)
+    attributes = _attributes()
     _check(_libc.posix_spawn_file_actions_init(actions))
-    _check(_libc.posix_spawnattr_init(attributes))
     try:
         for number, fd in enumerate((stdin, stdout, stderr)):
             if fd is None:
@@ -47,17 +45,9 @@ def spawn_in_cgroup(
                 _check(_libc.posix_spawn_file_actions_adddup2(actions, fd, number))
         for fd in keep:  # onto itself: it is then not closed (posix_spawn_file_actions_adddup2(3))
             _check(_libc.posix_spawn_file_actions_adddup2(actions, fd, fd))
-        _libc.sigemptyset(signals)
-        _check(_libc.posix_spawnattr_setsigmask(attributes, signals))
-        for signum in _DEFAULTED:
-            _libc.sigaddset(signals, int(signum))
-        _check(_libc.posix_spawnattr_setsigdefault(attributes, signals))
         _check(_libc.posix_spawnattr_setcgroup_np(attributes, cgroup_fd))
-        _check(
-            _libc.posix_spawnattr_setflags(attributes, ctypes.c_short(_SETSIGDEF | _SETSIGMASK | _SETCGROUP))
-        )
         pid = ctypes.c_int()
-        with _without_protection():
+        with _without_protection:
             number = _libc.posix_spawn(
                 ctypes.byref(pid), os.fsencode(argv[0]), actions, attributes, _strings(argv),
                 _strings(env),
@@ -66,23 +56,41 @@ def spawn_in_cgroup(
         return pid.value
     finally:
         _libc.posix_spawn_file_actions_destroy(actions)
-        _libc.posix_spawnattr_destroy(attributes)
 
 
-@contextlib.contextmanager
-def _without_protection() -> Iterator[None]:
+@functools.cache
+def _attributes() -> ctypes.Array[ctypes.c_char]:
+    """What is the same for all, made once: nothing but the group is changed before each start."""
+    attributes = ctypes.create_string_buffer(_OPAQUE_BYTES)
+    signals = ctypes.create_string_buffer(_OPAQUE_BYTES)
+    _check(_libc.posix_spawnattr_init(attributes))
+    _libc.sigemptyset(signals)
+    _check(_libc.posix_spawnattr_setsigmask(attributes, signals))
+    for signum in _DEFAULTED:
+        _libc.sigaddset(signals, int(signum))
+    _check(_libc.posix_spawnattr_setsigdefault(attributes, signals))
+    _check(_libc.posix_spawnattr_setflags(attributes, ctypes.c_short(_SETSIGDEF | _SETSIGMASK | _SETCGROUP)))
+    return attributes
+
+
+class _WithoutProtection:
     """Start children that the kernel may kill when memory runs out: they inherit the value this process has at that
-    moment, and crun sets only that of a container's first process (proc_pid_oom_score_adj(5))."""
-    fd = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
-    try:
-        own = os.read(fd, 16)
-        os.pwrite(fd, b"0", 0)
-        try:
-            yield
-        finally:
-            os.pwrite(fd, own, 0)
-    finally:
-        os.close(fd)
+    moment, and crun sets only that of a container's first process (proc_pid_oom_score_adj(5)). The file stays open."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+
+    def __enter__(self) -> None:
+        if self._fd < 0:
+            self._fd = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+        self._own = os.pread(self._fd, 16, 0)
+        os.pwrite(self._fd, b"0", 0)
+
+    def __exit__(self, *_: object) -> None:
+        os.pwrite(self._fd, self._own, 0)
+
+
+_without_protection = _WithoutProtection()
 
 
 def _strings(words: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:

@@ -80,9 +80,9 @@ class OutputStream:
         self._held = False
         self._room_changed()
 
-    def attach(self, offset: int) -> Reader:
-        """Read from `offset` on, or from the oldest byte kept if that is later."""
-        reader = Reader(self, max(self._start, min(offset, self._end)))
+    def attach(self, offset: int, woken: asyncio.Event | None = None) -> Reader:
+        """Read from `offset` on, or from the oldest byte kept if that is later. `woken` is set when there is more."""
+        reader = Reader(self, max(self._start, min(offset, self._end)), woken or asyncio.Event())
         self._readers.add(reader)
         self._held = False
         return reader
@@ -116,12 +116,12 @@ class OutputStream:
 
 
 class Reader:
-    """One attached client's place in a stream."""
+    """One attached client's place in a stream; several may share the event that wakes their client."""
 
-    def __init__(self, stream: OutputStream, offset: int) -> None:
+    def __init__(self, stream: OutputStream, offset: int, woken: asyncio.Event) -> None:
         self._stream = stream
         self.offset = offset
-        self._woken = asyncio.Event()
+        self._woken = woken
 
     def wake(self) -> None:
         self._woken.set()
@@ -129,14 +129,18 @@ class Reader:
     async def next(self) -> Chunk:
         """The next part of the stream. After the chunk with `end` there is no other."""
         while True:
-            offset = self.offset
-            data = self._stream._read(offset)
-            if data:
-                return Chunk(offset=offset, data=data)
-            if self._stream.ended:
-                return Chunk(offset=offset, end=True)
             self._woken.clear()
+            chunk = self.find_next()
+            if chunk is not None:
+                return chunk
             await self._woken.wait()
+
+    def find_next(self) -> Chunk | None:
+        """The same, or None while there is nothing yet."""
+        data = self._stream._read(self.offset)
+        if data:
+            return Chunk(offset=self.offset, data=data)
+        return Chunk(offset=self.offset, end=True) if self._stream.ended else None
 
     def consumed(self, chunk: Chunk) -> None:
         """The client took a chunk: what it held back may go on."""

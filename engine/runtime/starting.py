@@ -123,7 +123,47 @@ async def wake(
     stack: contextlib.AsyncExitStack,
     watch: Stopwatch,
 ) -> tuple[BoxRecord, GuestSession, Execution]:
-    """The machine's start up to the verdict, which is a failure's only."""
+    """The machine's start up to the verdict, which is a failure's only. Who cancels it finds no box that runs."""
+    begun = asyncio.ensure_future(_begin(context, record, plan, shim))
+    try:
+        # A cancellation would not undo what is being written: the box would be on record with a shim that has no plan.
+        record = await asyncio.shield(begun)
+        with watch.stage("box_spawn_ms"):
+            await shim.wait_machine()
+        with watch.stage("container_init_ms"):
+            async with asyncio.timeout(BOOT_TIMEOUT_S):
+                session = await stack.enter_async_context(
+                    open_session(context.layout.box(record.id).sockets_dir)
+                )
+                execution = Execution(session, MAIN_EXECUTION, tty=record.spec.tty)
+                stack.push_async_callback(execution.close)
+                await boot(
+                    session,
+                    execution,
+                    machine=wire.InitRequest.FromString(plan.machine_request),
+                    container=wire.ContainerInitRequest.FromString(plan.container_request),
+                    attached=plan.collects,
+                )
+    except BaseException as error:
+        await asyncio.wait((begun,))
+        if begun.cancelled() or begun.exception() is not None:
+            raise
+        said = _last_words(context.layout.box(record.id))  # a box with --rm is gone in a moment
+        refusal = find_refusal(context.layout.box(record.id).qemu_log)
+        await shim.send(_verdict_on(error))
+        last = await shim.wait_ended()
+        if last.get("asked"):
+            raise StoppedError("it was stopped while it was starting") from error
+        if refusal is not None:
+            raise refusal from error
+        if isinstance(error, RpcTransportError | TimeoutError | EngineError):
+            raise _machine_failure(record, str(last.get("reason", error)), said) from error
+        raise
+    return record, session, execution
+
+
+async def _begin(context: Context, record: BoxRecord, plan: LaunchPlan, shim: Shim) -> BoxRecord:
+    """Put the box on record as running, and have its shim run it."""
     record = await context.store.transition(
         record.id,
         BoxStatus.RUNNING,
@@ -143,36 +183,7 @@ async def wake(
         ports=() if plan.network is None else plan.network.ports,
     )
     await shim.send(plan)
-    try:
-        with watch.stage("box_spawn_ms"):
-            await shim.wait_machine()
-        with watch.stage("container_init_ms"):
-            async with asyncio.timeout(BOOT_TIMEOUT_S):
-                session = await stack.enter_async_context(
-                    open_session(context.layout.box(record.id).sockets_dir)
-                )
-                execution = Execution(session, MAIN_EXECUTION, tty=record.spec.tty)
-                stack.push_async_callback(execution.close)
-                await boot(
-                    session,
-                    execution,
-                    machine=wire.InitRequest.FromString(plan.machine_request),
-                    container=wire.ContainerInitRequest.FromString(plan.container_request),
-                    attached=plan.collects,
-                )
-    except BaseException as error:
-        said = _last_words(context.layout.box(record.id))  # a box with --rm is gone in a moment
-        refusal = find_refusal(context.layout.box(record.id).qemu_log)
-        await shim.send(_verdict_on(error))
-        last = await shim.wait_ended()
-        if last.get("asked"):
-            raise StoppedError("it was stopped while it was starting") from error
-        if refusal is not None:
-            raise refusal from error
-        if isinstance(error, RpcTransportError | TimeoutError | EngineError):
-            raise _machine_failure(record, str(last.get("reason", error)), said) from error
-        raise
-    return record, session, execution
+    return record
 
 
 def _last_words(box: BoxLayout) -> list[str]:

@@ -65,6 +65,11 @@ KERNEL_ARGS = (
 """The last three leave out what nobody in a machine asks and every system call would pay for: the security modules kept are
 those that programs can use by themselves."""
 
+TCG_KERNEL_ARGS = ("sysctl.net.core.bpf_jit_enable=0",)
+"""Each command of a box loads its filter of system calls anew. To translate it, and to take the translation apart again, costs an
+emulated machine more than running it ever does: the kernel knows which calls it allows whatever their arguments are
+(kernel/seccomp.c, seccomp_cache_prepare). The agent has its own programs translated all the same (guest/bpf.py)."""
+
 
 def build_qemu_argv(
     binary: str, spec: VmSpec, fds: Descriptors, *, share_path: str | None = None
@@ -116,7 +121,8 @@ def _kernel(spec: VmSpec) -> tuple[str, ...]:
     memory for a boot that never comes, and keep the kernel there."""
     if spec.template is not None:
         return ()
-    words = (f"console={spec.shape.console}", *KERNEL_ARGS, *spec.kernel_args)
+    emulated = TCG_KERNEL_ARGS if spec.shape.accel is Accel.TCG else ()
+    words = (f"console={spec.shape.console}", *KERNEL_ARGS, *emulated, *spec.kernel_args)
     return (
         "-kernel", spec.guest.kernel_path,
         "-initrd", spec.guest.initramfs_path,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from grpclib.const import Cardinality, Handler
@@ -84,8 +83,9 @@ class ExecutionService:
             background=request.background,
         )
         try:
-            # A client that goes away now must not leave half a command.
-            execution = await asyncio.shield(asyncio.ensure_future(self._container.execute(wanted)))
+            # A client that goes away now must not leave half a command. Most are started without having to wait for anything.
+            starting = _at_once(self._container.execute(wanted))
+            execution = starting.result() if starting.done() else await asyncio.shield(starting)
         except GuestError as error:
             self._sessions.refuse(request.execution_id, error)
             raise
@@ -102,7 +102,8 @@ class ExecutionService:
     def _beat(self) -> None:
         self._heartbeat = None
         if any(
-            one.running and one.id != MAIN_EXECUTION and not one.background for one in self._sessions.all()
+            one.running and one.id != MAIN_EXECUTION and not one.background
+            for one in reversed(self._sessions.all())  # the last ones are the likeliest to run
         ):
             self._activity()
             self._heartbeat = asyncio.get_running_loop().call_later(_HEARTBEAT_S, self._beat)
@@ -128,22 +129,19 @@ class ExecutionService:
         self, stream: Stream[Any, Any], execution: Execution, offsets: tuple[int, int], ticket: bytes
     ) -> None:
         """Send both outputs from these offsets on, then the end."""
-        readers = [output.attach(offset) for output, offset in zip(execution.outputs, offsets, strict=True)]
-        async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(execution.client())
-            outlet = Outlet(stream, lambda: self._lanes.find(ticket), execution.ending)
-            stack.callback(outlet.close)
-            tasks = [
-                asyncio.create_task(outlet.forward(number, reader)) for number, reader in enumerate(readers)
-            ]
-            try:
-                await asyncio.gather(*tasks)
-                await outlet.finish()
-            finally:
-                for task in tasks:
-                    task.cancel()
-                for reader in readers:
-                    reader.close()
+        woken = asyncio.Event()
+        readers = [
+            output.attach(offset, woken) for output, offset in zip(execution.outputs, offsets, strict=True)
+        ]
+        outlet = Outlet(stream, lambda: self._lanes.find(ticket), execution.ending, woken)
+        execution.join(woken)
+        try:
+            await outlet.forward(readers)
+        finally:
+            for reader in readers:
+                reader.close()
+            outlet.close()
+            execution.leave(woken)
 
     async def send_input(self, stream: Stream[Any, Any]) -> None:
         execution: Execution | None = None
@@ -197,6 +195,11 @@ class ExecutionService:
     async def _execution(self, execution_id: str) -> Execution:
         timeout_s = None if execution_id == MAIN_EXECUTION else _ON_ITS_WAY_S
         return await self._sessions.wait_for(execution_id, timeout_s=timeout_s)
+
+
+def _at_once(work: Coroutine[Any, Any, Execution]) -> asyncio.Task[Execution]:
+    """A task that goes as far as it can before anything else runs."""
+    return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)  # type: ignore[call-arg]  # Python 3.12
 
 
 def _session(execution: Execution) -> pb.Session:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from grpclib.server import Stream
+from h2.exceptions import StreamClosedError
 
 from guest.execution import Ending
+from guest.http2 import together
 from guest.lanes import Lane
 from guest.services.requests import exit_status
 from guest.streams import Chunk, Reader
@@ -19,43 +22,66 @@ _STREAMS = (pb.Output.STDOUT, pb.Output.STDERR)
 
 
 class Outlet:
-    """`find_lane` gives the client's lane once it is open; `ending` is done when the command has ended."""
+    """`find_lane` gives the client's lane once it is open; `ending` is done when the command has ended, and `woken` set whenever
+    it or a stream has changed. One task serves both streams: in an emulated machine each costs."""
 
     def __init__(
-        self, stream: Stream[Any, Any], find_lane: Callable[[], Lane | None], ending: asyncio.Future[Ending]
+        self,
+        stream: Stream[Any, Any],
+        find_lane: Callable[[], Lane | None],
+        ending: asyncio.Future[Ending],
+        woken: asyncio.Event,
     ) -> None:
         self._stream = stream
         self._find_lane = find_lane
         self._ending = ending
+        self._woken = woken
         self._ends: list[pb.Output.End] = []
         self._lane: Lane | None = None
-        # A message that does not fit into the window is sent in parts: another must not come between them.
-        self._turn = asyncio.Lock()
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._alone: set[int] = set()
 
-    async def forward(self, number: int, reader: Reader) -> None:
-        """Send output stream `number` to its end, at the client's speed."""
-        while True:
-            chunk = await reader.next()
-            # The other stream may have got the lane meanwhile: then the end belongs there.
-            if chunk.end and await self._ends_now() and self._lane is None:
-                self._ends.append(pb.Output.End(stream=_STREAMS[number], offset=chunk.offset))
-                return
-            async with self._turn:
-                await self._send(number, chunk)
-            reader.consumed(chunk)
-            if chunk.end:
-                return
+    async def forward(self, readers: Sequence[Reader]) -> None:
+        """Send both streams to their ends, at the client's speed, then how the command ended."""
+        left = dict(enumerate(readers))
+        while left:
+            self._woken.clear()
+            took_something = False
+            for number, reader in list(left.items()):
+                chunk = reader.find_next()
+                if chunk is None or (chunk.end and not self._ends_now(number)):
+                    continue
+                took_something = True
+                if chunk.end:
+                    del left[number]
+                if chunk.end and self._lane is None and self._ending.done():
+                    self._ends.append(pb.Output.End(stream=_STREAMS[number], offset=chunk.offset))
+                else:
+                    await self._send(number, chunk)
+                    reader.consumed(chunk)
+            if not took_something:
+                await self._woken.wait()
+        while not self._ending.done():
+            self._woken.clear()
+            await self._woken.wait()
+        with together(self._stream):
+            status = exit_status(self._ending.result())
+            await self._stream.send_message(pb.Output(status=status, ends=self._ends))
+            with contextlib.suppress(StreamClosedError):  # the client has gone
+                await self._stream.send_trailing_metadata()
 
-    async def _ends_now(self) -> bool:
-        """A stream usually ends because its command does: one message then tells both."""
-        if not self._ending.done():
-            await asyncio.wait((self._ending,), timeout=_TOGETHER_S)
-        return self._ending.done()
+    def _ends_now(self, number: int) -> bool:
+        """A stream usually ends because its command does: one message then tells both. It waits a little for that."""
+        if self._ending.done() or number in self._alone:
+            return True
+        if number not in self._timers:
+            loop = asyncio.get_running_loop()
+            self._timers[number] = loop.call_later(_TOGETHER_S, self._end_alone, number)
+        return False
 
-    async def finish(self) -> None:
-        """After both streams: how the command ended."""
-        ending = await asyncio.shield(self._ending)
-        await self._stream.send_message(pb.Output(status=exit_status(ending), ends=self._ends))
+    def _end_alone(self, number: int) -> None:
+        self._alone.add(number)
+        self._woken.set()
 
     async def _send(self, number: int, chunk: Chunk) -> None:
         if (
@@ -73,5 +99,7 @@ class Outlet:
         )
 
     def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
         if self._lane is not None:
             self._lane.release()

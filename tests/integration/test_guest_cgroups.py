@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from guest.cgroups import Cgroup, CgroupPool
+from guest.cgroups import Cgroup, CgroupPool, Counter
 
 
 def test_cgroup_pool_gives_an_empty_group_again(tmp_path: Path) -> None:
@@ -32,3 +32,13 @@ def test_cgroup_pool_never_gives_a_killed_group_again(tmp_path: Path) -> None:
     killed.kill()
     assert pool.give_back(killed)
     assert pool.take().path != killed.path
+
+
+def test_counter_reads_its_field_as_it_is_now(tmp_path: Path) -> None:
+    events = tmp_path / "memory.events"
+    events.write_text("oom 3\noom_kill 1\noom_group_kill 0\n")
+    counter = Counter(Cgroup(tmp_path), "memory.events", "oom_kill")
+    assert counter.read() == 1
+    events.write_text("oom 4\noom_kill 12\noom_group_kill 0\n")
+    assert counter.read() == 12
+    assert Counter(Cgroup(tmp_path), "no.such.file", "oom_kill").read() == 0

@@ -28,7 +28,7 @@ class Starter:
     """Starts without a cgroup, which the agent alone has; and reaps like the agent's Reaper."""
 
     def spawn(self, argv: tuple[str, ...], *, env: tuple[str, ...], cgroup: Cgroup, keep: tuple[int, ...],
-              stdin: int | None, stdout: int | None, stderr: int | None) -> tuple[int, asyncio.Future[int]]:  # fmt: skip
+              stdin: int | None, stdout: int | None, stderr: int | None, ends_soon: bool) -> tuple[int, asyncio.Future[int]]:  # fmt: skip
         pid = os.posix_spawn(
             argv[0], argv, dict(entry.split("=", 1) for entry in env),
             file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for fd, number in ((stdout, 1), (stderr, 2))]
