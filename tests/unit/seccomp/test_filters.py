@@ -19,7 +19,6 @@ from engine.seccomp.docker import ALLOWED_CALLS, OPENED_BY, default_profile
 from engine.seccomp.profile import parse_profile
 from engine.seccomp.program import COMPAT, compile_profile, known_syscalls, load_program, syscall_number
 from engine.seccomp.rules import Action, Comparison, Condition, Profile, Rule, Verdict
-from engine.seccomp.shortening import shorten
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "x86": 0x40000003, "aarch64": 0xC00000B7, "arm": 0x40000028}
 """linux/audit.h."""
@@ -81,92 +80,6 @@ def test_committed_filter_decides_as_the_profile_made_anew(arch: str) -> None:
         for name in SPECIAL:
             for argument in ARGUMENTS:
                 assert len({run(p, one, numbers[name], argument) for p in (committed, fresh)}) == 1
-
-
-WORDS = st.one_of(
-    st.sampled_from([*ARGUMENTS, 1 << 32, (1 << 32) | 1, 0xFFFFFFFF00000000, (1 << 64) - 1]),
-    st.integers(0, (1 << 64) - 1),
-)
-LONG_PROGRAMS: dict[str, tuple[bytes, bytes]] = {}
-
-
-def long_and_short(arch: str, name: str) -> tuple[bytes, bytes]:
-    """What libseccomp wrote, and what was made of it."""
-    if name not in LONG_PROGRAMS:
-        profiles = {
-            "default": default_profile(DOCKER_CAPABILITIES),
-            "administrator": default_profile(frozenset({*DOCKER_CAPABILITIES, "SYS_ADMIN"})),
-            "bits": Profile(
-                default=Verdict(action=Action.ALLOW),
-                rules=(
-                    Rule(
-                        names=("clone", "unshare"),
-                        verdict=Verdict(action=Action.ERRNO, number=1),
-                        conditions=(
-                            Condition(index=0, comparison=Comparison.MASKED_EQ, value=0x20001, second=1),
-                        ),
-                    ),
-                    Rule(
-                        names=("ioctl",),
-                        verdict=Verdict(action=Action.ERRNO, number=2),
-                        conditions=(
-                            Condition(index=1, comparison=Comparison.GT, value=17),
-                            Condition(index=2, comparison=Comparison.LE, value=1 << 33),
-                        ),
-                    ),
-                ),
-            ),
-        }
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("engine.seccomp.program.shorten", lambda program: program)
-            long = compile_profile(profiles[name], arch, compat=True)
-        LONG_PROGRAMS[name] = long, shorten(long)
-    return LONG_PROGRAMS[name]
-
-
-@pytest.mark.parametrize("name", ["default", "administrator", "bits"])
-def test_shortened_program_decides_every_number_as_before(name: str) -> None:
-    long, short = long_and_short("x86_64", name)
-    assert len(short) < len(long) / 4 or name == "bits"
-    for arch in ("x86_64", "x86", "aarch64"):
-        for one in (
-            *range(600),
-            0x3FFFFFFF,
-            0x40000000,
-            0x40000001,
-            0x40000038,
-            0x7FFFFFFF,
-            0x80000000,
-            0xFFFFFFFF,
-        ):
-            for argument in (0, 0x20001):
-                assert run(long, arch, one, argument) == run(short, arch, one, argument), (arch, one)
-
-
-@given(
-    name=st.sampled_from(["default", "administrator", "bits"]),
-    arch=st.sampled_from(["x86_64", "x86"]),
-    call=st.sampled_from(["clone", "unshare", "personality", "socket", "ioctl", "read", "socketcall"]),
-    arguments=st.tuples(WORDS, WORDS, WORDS),
-)
-@settings(max_examples=300, deadline=None)
-def test_shortened_program_decides_arguments_as_before(
-    name: str, arch: str, call: str, arguments: tuple[int, int, int]
-) -> None:
-    long, short = long_and_short("x86_64", name)
-    found = syscall_number(call, arch) or 0
-    assert run(long, arch, found, *arguments) == run(short, arch, found, *arguments)
-
-
-def test_program_that_is_none_of_libseccomp_s_stays_as_it_is() -> None:
-    with_store = (
-        struct.pack("<HBBI", 0x20, 0, 0, 0)
-        + struct.pack("<HBBI", 0x02, 0, 0, 0)
-        + struct.pack("<HBBI", 0x06, 0, 0, 0)
-    )
-    assert shorten(with_store) == with_store
-    without_end = struct.pack("<HBBI", 0x20, 0, 0, 0)
-    assert shorten(without_end) == without_end
 
 
 def test_usual_container_takes_the_committed_filter(tmp_path: Path) -> None:
