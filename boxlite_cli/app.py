@@ -24,6 +24,7 @@ from boxlite_cli.command import (
 from boxlite_cli.global_options import GlobalOptions
 from boxlite_cli.output import print_lines
 from boxlite_cli.settings import read_config
+from engine.lean import load_asyncio
 
 PROGRAM = "boxlite"
 
@@ -48,6 +49,7 @@ class RootGroup(BoxliteGroup):
         entry = find_entry(cmd_name)
         if entry is None:
             return None
+        load_asyncio()  # nearly all of them use it
         return importlib.import_module(f"boxlite_cli.commands.{entry.module}").COMMAND
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -10,7 +10,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from engine.shim.lean import do_without_tls
+from engine.lean import do_without_tls
 from engine.shim.usual import start_usual_machine, take_over
 
 if TYPE_CHECKING:

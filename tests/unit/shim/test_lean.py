@@ -6,7 +6,7 @@ import sys
 import pytest
 
 LOADED = "import engine.shim.headstart, engine.shim.supervisor, qemu.qmp, sys; print('_ssl' in sys.modules)"
-LEAN = "from engine.shim.lean import do_without_tls; do_without_tls(); "
+LEAN = "from engine.lean import do_without_tls; do_without_tls(); "
 
 
 @pytest.mark.parametrize(("code", "has_tls"), [(LOADED, "True"), (LEAN + LOADED, "False")])
