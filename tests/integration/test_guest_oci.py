@@ -70,7 +70,14 @@ def test_build_config_mounts_parents_before_children() -> None:
 
     targets = [mount["destination"] for mount in config["mounts"]]
     assert targets.index("/data") < targets.index("/data/a/b")
-    assert _mount_of(config, "/data")["options"] == ["mode=700", "nosuid", "nodev", "rw", "noexec", "size=4096"]
+    assert _mount_of(config, "/data")["options"] == [
+        "mode=700",
+        "nosuid",
+        "nodev",
+        "rw",
+        "noexec",
+        "size=4096",
+    ]
     assert _mount_of(config, "/data/a/b")["options"] == ["rbind", "rprivate", "ro"]
 
 
