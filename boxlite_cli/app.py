@@ -27,6 +27,8 @@ from boxlite_cli.settings import read_config
 from engine.lean import load_asyncio
 
 PROGRAM = "boxlite"
+WITHOUT_ASYNCIO = ("completion", "config", "help", "pull", "version")
+"""Modules of commands that read their words without it."""
 
 EXAMPLES = """\
 Examples:
@@ -49,7 +51,8 @@ class RootGroup(BoxliteGroup):
         entry = find_entry(cmd_name)
         if entry is None:
             return None
-        load_asyncio()  # nearly all of them use it
+        if entry.module not in WITHOUT_ASYNCIO:
+            load_asyncio()
         return importlib.import_module(f"boxlite_cli.commands.{entry.module}").COMMAND
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from boxlite_cli.app import WITHOUT_ASYNCIO
+
 ROOT = Path(__file__).resolve().parents[3]
 HEAVY = {
     "aiosqlite", "click", "google", "grpc", "jinja2", "msgspec", "oras", "pydantic", "requests", "rich", "tarfile",
@@ -54,6 +56,15 @@ with root.make_context('boxlite', ['--home', '/x', 'run']) as ctx:
 def test_startup_of_version_loads_almost_nothing() -> None:
     statement = "sys.argv = ['boxlite', '--version']\nimport boxlite_cli.__main__ as m\ntry: m.main()\nexcept SystemExit: pass"
     assert not loaded_by(statement) & (HEAVY | {"typer", "boxlite_cli.app", "engine.model"})
+
+
+@pytest.mark.parametrize("name", ["run", "exec", "ls", "cp", "top", "stats", "stop", *WITHOUT_ASYNCIO])
+def test_startup_of_a_command_loads_asyncio_without_openssl_or_not_at_all(name: str) -> None:
+    loaded = loaded_by(
+        f"import boxlite_cli.app as a; a.RootGroup(name='boxlite').get_command(None, {name!r})"
+    )
+    assert "ssl" not in loaded
+    assert ("asyncio" not in loaded) == (name in WITHOUT_ASYNCIO)
 
 
 def test_startup_of_a_pull_loads_no_options_of_boxes() -> None:
