@@ -52,6 +52,8 @@ TARS = [
 ]
 DAMAGE = st.lists(st.tuples(st.integers(0, 1 << 16), st.binary(min_size=1, max_size=16)), max_size=10)
 IMAGE = build_image([[file("a", b"1")], [file("b")]])
+CONFIG = IMAGE.blobs[json.loads(IMAGE.document)["config"]["digest"]]
+"""Whatever a damaged manifest calls it."""
 LIMITS = RuntimeConfig(max_layer_decompressed_bytes=1 << 22)
 
 
@@ -109,7 +111,7 @@ def any_bytes_are_a_manifest_and_a_configuration_or_refused(
     with contextlib.suppress(BoxliteError):
         parsed = parse_document(damaged(IMAGE.document, document), None, "it")
         if isinstance(parsed, Manifest):
-            parse_config(damaged(IMAGE.blobs[parsed.config.digest], config), parsed, "it")
+            parse_config(damaged(CONFIG, config), parsed, "it")
 
 
 def image_archive() -> bytes:
