@@ -212,7 +212,9 @@ def test_conditions_decide_on_arguments_of_64_bits_and_the_default_on_all_others
             for one in alternatives
         )
         decided = run(program, "x86_64", number("read"), *values)
-        if holds and len(alternatives) > 1:  # libseccomp 2.5.4 loses some where alternatives overlap: docs/limits.md
+        if (
+            holds and len(alternatives) > 1
+        ):  # libseccomp 2.5.4 loses some where alternatives overlap: docs/limits.md
             assert decided in (ALLOWED, ENOSYS)
         else:
             assert decided == (ALLOWED if holds else EPERM)
