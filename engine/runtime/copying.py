@@ -14,9 +14,9 @@ import os
 import posixpath
 import stat
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from engine.errors import (
     BoxliteError,
@@ -25,12 +25,10 @@ from engine.errors import (
     NotFoundError,
     ReadOnlyError,
     ResourceExhaustedError,
-    RpcTransportError,
-    StoppedError,
 )
 from engine.events import EventKind
 from engine.fsutil import storage_error
-from engine.model import BoxRecord, BoxStatus
+from engine.model import BoxRecord
 from engine.portal.files import CHUNK_BYTES, BoxFile, download, stat_file, upload
 from engine.portal.session import GuestSession
 from engine.progress import Progress
@@ -45,17 +43,16 @@ from engine.runtime.copy_rules import (
     choose_destination,
     source_name,
 )
+from engine.runtime.outliving import outliving
 from engine.runtime.packing import pack
 from engine.runtime.records import get_box
 from engine.runtime.resting import files_of_box
 from engine.runtime.running import session_with
-from engine.runtime.stopping import wait_inactive
 from engine.runtime.unpacking import Unpacker
 from engine.stdio import read_chunks, write_all
 from guest.wire import portal_pb2 as wire
 
 REPORT_INTERVAL_S = 0.2
-ENDING_PATIENCE_S = 3.0
 _HINTS: dict[type[BoxliteError], str] = {
     ReadOnlyError: "copy to another directory, or mount this one for writing (without :ro)",
     ResourceExhaustedError: "free space in the box, or create it with a larger disk",
@@ -67,7 +64,7 @@ WIRE_NAME = "box"
 
 async def copy_in(context: Context, ref: str, source_path: str, box_path: str, options: CopyOptions) -> None:
     """Copy a file or directory of the host into a box. Raises NotFoundError when it is not there."""
-    await _outliving(
+    await outliving(
         context, (ref,), lambda: _copy_in(context, ref, source_path, box_path, options), options=options
     )
 
@@ -102,7 +99,7 @@ async def _copy_in(context: Context, ref: str, source_path: str, box_path: str, 
 
 async def copy_out(context: Context, ref: str, box_path: str, target: str, options: CopyOptions) -> None:
     """Copy a file or directory of a box to the host. Raises NotFoundError when it is not there."""
-    await _outliving(
+    await outliving(
         context, (ref,), lambda: _copy_out(context, ref, box_path, target, options), options=options
     )
 
@@ -141,7 +138,7 @@ async def copy_between(
     context: Context, from_ref: str, from_path: str, to_ref: str, to_path: str, options: CopyOptions
 ) -> None:
     """Copy from one box to another, or within one; the stream passes through this process, not through its disk."""
-    await _outliving(
+    await outliving(
         context,
         (from_ref, to_ref),
         lambda: _copy_between(context, from_ref, from_path, to_ref, to_path, options),
@@ -186,7 +183,7 @@ async def copy_tar_out(
         nonlocal written
         written = True
 
-    await _outliving(
+    await outliving(
         context,
         (ref,),
         lambda: _copy_tar_out(context, ref, box_path, sink, options, note_written),
@@ -215,36 +212,6 @@ async def _copy_tar_out(
             else:
                 await write_all(fd, chunk)
         await asyncio.to_thread(sink.flush)
-
-
-async def _outliving(
-    context: Context,
-    refs: Sequence[str],
-    copy: Callable[[], Coroutine[Any, Any, None]],
-    *,
-    options: CopyOptions,
-    may_repeat: Callable[[], bool] = lambda: True,
-) -> None:
-    """Copy, and if one of the boxes came to its end meanwhile, copy once more from the beginning: a copy needs no command that
-    runs. Not where what the first one left behind would be in the way of the second."""
-    before = [await get_box(context, ref) for ref in refs]
-    try:
-        await copy()
-    except (RpcTransportError, StoppedError):
-        if not options.overwrite or not may_repeat() or not await _has_one_ended(context, before):
-            raise
-        await copy()
-
-
-async def _has_one_ended(context: Context, before: Sequence[BoxRecord]) -> bool:
-    """Has one of those that ran come to its end? It may still be writing its disk back."""
-    for record in before:
-        if record.status.is_active:
-            with contextlib.suppress(NotFoundError, TimeoutError):
-                async with asyncio.timeout(ENDING_PATIENCE_S):
-                    if (await wait_inactive(context, record)).status is BoxStatus.STOPPED:
-                        return True
-    return False
 
 
 @contextlib.asynccontextmanager
